@@ -1,0 +1,66 @@
+//! Bounds that live in the replicated state, so that all nodes agree on them.
+
+use serde::{Deserialize, Serialize};
+
+/// Limits of a namespace. Enforced in `apply`; frontends check the same numbers earlier to give better errors.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Length of a lock name, in bytes.
+    pub name_bytes_max: u32,
+    /// Length of an owner, in bytes.
+    pub owner_bytes_max: u32,
+    /// Length of a holder's metadata, in bytes.
+    pub metadata_bytes_max: u32,
+    /// Shortest time to live, in ms.
+    pub ttl_ms_min: u64,
+    /// Longest time to live, in ms.
+    pub ttl_ms_max: u64,
+    /// Longest wait of one attempt, in ms.
+    pub wait_ms_max: u64,
+    /// Leases alive at once in the namespace.
+    pub leases_max: u64,
+    /// Grants that hang on one lease.
+    pub locks_per_lease_max: u32,
+    /// Locks that one acquire may name.
+    pub locks_per_acquire_max: u32,
+    /// Waiters in one lock's queue.
+    pub waiters_per_lock_max: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            name_bytes_max: 512,
+            owner_bytes_max: 256,
+            metadata_bytes_max: 1024,
+            ttl_ms_min: 100,
+            ttl_ms_max: 24 * 60 * 60 * 1000,
+            wait_ms_max: 30_000,
+            leases_max: 4_000_000,
+            locks_per_lease_max: 1024,
+            locks_per_acquire_max: 64,
+            waiters_per_lock_max: 100_000,
+        }
+    }
+}
+
+/// Length of a namespace name, in bytes.
+pub const NAMESPACE_BYTES_MAX: usize = 128;
+/// Renewals in one `Renew`.
+pub const RENEWALS_MAX: usize = 10_000;
+/// Due items that one entry removes; the leader ticks again while more are due.
+pub const EXPIRIES_PER_ENTRY_MAX: usize = 4_096;
+/// Client instances whose request ids are remembered. A full table refuses new instances, it never forgets.
+pub const INSTANCES_MAX: usize = 1_000_000;
+/// Ended locks whose last loss is remembered; the oldest goes first.
+pub const LOSSES_MAX: usize = 100_000;
+/// The longest that a call may take in all (`call_max` of DESIGN), in ms.
+pub const CALL_MS_MAX: u64 = 60_000;
+/// The most that one entry may move log time (`max_step` of DESIGN), in ms.
+pub const STEP_MS_MAX: u64 = 1_000;
+/// How long marks and tombstones of requests stay after their last use: `call_max + max_step`, in ms of log time.
+pub const REMEMBER_MS: u64 = CALL_MS_MAX + STEP_MS_MAX;
+/// The highest format level that this build can apply.
+pub const LEVEL_MAX: u32 = 1;
+/// The level of a new cluster.
+pub const LEVEL_FIRST: u32 = 1;

@@ -1,0 +1,227 @@
+//! What a command came to. Outcomes are data of the log: every node computes the same ones.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{FencingToken, HolderView, LeaseId, LogTime, Mode};
+
+/// The result of one command, in the order of the batch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Outcome {
+    /// `Found`: the cluster exists now, or existed already.
+    Founded,
+    /// `Acquire`: the caller holds the locks (also the answer to a duplicate of one that still holds).
+    Granted(Granted),
+    /// `Acquire`: in the queue; the grant or the end of the wait comes as an event.
+    Queued(Queued),
+    /// `Acquire`: a try, refused. An ordinary outcome.
+    Held(Held),
+    /// `Acquire`: this request id was granted, or waited, and that has ended since.
+    Ended(Ended),
+    /// `CancelAcquire`.
+    Cancelled(Cancelled),
+    /// `Release`.
+    Released(Released),
+    /// `Renew`, in the order of the request.
+    Renewed(Vec<Renewed>),
+    /// `CloseLease`.
+    Closed(Closed),
+    /// `Tick`, `SetLimits`, `SetLevel`.
+    Done,
+    /// Any command: nothing was changed by it.
+    Refused(Refusal),
+}
+
+/// See [`Outcome::Granted`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Granted {
+    /// The lease that the grants hang on.
+    pub lease: LeaseId,
+    /// In the order of the acquire.
+    pub grants: Vec<GrantedLock>,
+    /// What is left of the lease, in ms of log time, at this entry.
+    pub left_ms: u64,
+    /// The grant ended a wait (now, or before this duplicate): the holder renews once before it counts time.
+    pub confirm: bool,
+}
+
+/// One lock of a grant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GrantedLock {
+    /// Its name.
+    pub name: String,
+    /// How it is held.
+    pub mode: Mode,
+    /// Its fencing token.
+    pub token: FencingToken,
+}
+
+/// See [`Outcome::Queued`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Queued {
+    /// Waiters ahead, at this entry.
+    pub ahead: u32,
+    /// The last moment of the wait.
+    pub deadline: LogTime,
+}
+
+/// See [`Outcome::Held`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// The first lock that could not be taken.
+    pub name: String,
+    /// Its holders, at most [`HELD_HOLDERS_MAX`].
+    pub holders: Vec<HolderView>,
+    /// The length of its queue.
+    pub waiters: u32,
+    /// The same session holds it.
+    pub by_self: bool,
+}
+
+/// Holders that a refusal lists.
+pub const HELD_HOLDERS_MAX: usize = 16;
+
+/// See [`Outcome::Ended`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ended {
+    /// Why.
+    pub reason: LossReason,
+    /// The (first) token that it had, if it had been granted.
+    pub token: Option<FencingToken>,
+}
+
+/// Why something is no longer held or awaited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum LossReason {
+    /// Its holder released it.
+    Released,
+    /// Its lease, or its wait, ran out in log time.
+    Expired,
+    /// Its request was cancelled.
+    Cancelled,
+    /// Somebody ended it by force.
+    Forced,
+    /// Its lease was closed.
+    LeaseClosed,
+}
+
+/// See [`Outcome::Cancelled`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Cancelled {
+    /// It waited, and does no longer.
+    LeftQueue,
+    /// It had been granted, and the grant was ended.
+    UndidGrant,
+    /// A later attempt was applied before: nothing was done.
+    Superseded,
+    /// Nothing was there. The attempt is marked, so that it will be refused if it still comes.
+    NotFound,
+}
+
+/// See [`Outcome::Released`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Released {
+    /// Whether this command ended the grant.
+    pub released: bool,
+    /// Otherwise why it had ended before, where remembered.
+    pub reason: Option<LossReason>,
+}
+
+/// One lease of [`Outcome::Renewed`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Renewed {
+    /// Alive, with this much left at this entry, in ms of log time.
+    Alive {
+        /// Milliseconds of log time.
+        left_ms: u64,
+    },
+    /// No such lease (any more), and why where remembered.
+    Gone {
+        /// Why it ended.
+        reason: Option<LossReason>,
+    },
+    /// The asked ttl is outside the limits; the lease is as it was.
+    TtlOutOfRange {
+        /// The lowest allowed, in ms.
+        min_ms: u64,
+        /// The highest allowed, in ms.
+        max_ms: u64,
+    },
+}
+
+/// See [`Outcome::Closed`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Closed {
+    /// False: there was no such lease.
+    pub closed: bool,
+    /// Grants that ended with it.
+    pub grants_ended: u32,
+}
+
+/// Why a command was refused. Nothing was changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum Refusal {
+    /// A command came before `Found`.
+    #[error("the cluster is not founded yet")]
+    NotFounded,
+    /// `not_after` had passed: the call that carried this is over.
+    #[error("the command came too late: its call ended at {not_after} of log time, it is {now} now")]
+    TooLate {
+        /// Bound in the command.
+        not_after: LogTime,
+        /// Log time at this entry.
+        now: LogTime,
+    },
+    /// Something in the command is malformed.
+    #[error("{field}: {problem}")]
+    Invalid {
+        /// Field of the request, as in the .proto.
+        field: String,
+        /// What is wrong, with the limit.
+        problem: String,
+    },
+    /// A capacity limit was reached. Releases and renewals still work.
+    #[error("{limit} is at its limit of {max}")]
+    LimitReached {
+        /// Name of the limit, as in [`crate::Limits`].
+        limit: String,
+        /// Its value.
+        max: u64,
+    },
+    /// The token was never given out for this lock, or belongs to another lock.
+    #[error("token {token} is not a token of lock {name}")]
+    WrongToken {
+        /// The token of the command.
+        token: FencingToken,
+        /// The lock of the command.
+        name: String,
+    },
+    /// The request id is known with another body.
+    #[error("request id was used before with another body")]
+    BodyMismatch,
+    /// The request id is below the instance's lowest unanswered counter: it was answered before.
+    #[error("request id {counter} is below the lowest unanswered {mark}")]
+    AlreadyAnswered {
+        /// Counter of the refused id.
+        counter: u64,
+        /// The instance's mark.
+        mark: u64,
+    },
+    /// A later attempt of this request id was applied before.
+    #[error("attempt {attempt} is superseded by attempt {by}")]
+    Superseded {
+        /// The refused attempt.
+        attempt: u32,
+        /// The one applied last.
+        by: u32,
+    },
+    /// The command needs a higher format level than the cluster has, or lowers it, or no build supports it.
+    #[error("format level {asked} is refused: the cluster is at {level}, this build supports {max}")]
+    Level {
+        /// The level asked for.
+        asked: u32,
+        /// The level in force.
+        level: u32,
+        /// The highest that this build supports.
+        max: u32,
+    },
+}
