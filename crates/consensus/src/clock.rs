@@ -1,0 +1,66 @@
+//! Real time: the only module of a server process that reads it.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Where a [`Clock`] gets its time from. Tests and simulation bring their own.
+pub trait TimeSource: Send + Sync + 'static {
+    /// Time since an arbitrary, fixed origin; never goes back, does not count suspend.
+    fn monotonic(&self) -> Duration;
+    /// Time since 1970-01-01 UTC. Read only to found a cluster, never for a decision about leases.
+    fn unix(&self) -> Duration;
+}
+
+/// Reads real time. Cheap to clone.
+#[derive(Clone)]
+pub struct Clock(Arc<dyn TimeSource>);
+
+impl Clock {
+    /// The clocks of the operating system.
+    #[must_use]
+    pub fn system() -> Self {
+        Self(Arc::new(SystemTime))
+    }
+
+    /// Another source of time.
+    #[must_use]
+    pub fn new(source: Arc<dyn TimeSource>) -> Self {
+        Self(source)
+    }
+
+    /// Time since an arbitrary, fixed origin; never goes back.
+    #[must_use]
+    pub fn monotonic(&self) -> Duration {
+        self.0.monotonic()
+    }
+
+    /// Time since 1970-01-01 UTC.
+    #[must_use]
+    pub fn unix(&self) -> Duration {
+        self.0.unix()
+    }
+}
+
+impl fmt::Debug for Clock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Clock")
+    }
+}
+
+struct SystemTime;
+
+impl TimeSource for SystemTime {
+    fn monotonic(&self) -> Duration {
+        read(rustix::time::ClockId::Monotonic)
+    }
+
+    fn unix(&self) -> Duration {
+        read(rustix::time::ClockId::Realtime)
+    }
+}
+
+fn read(clock: rustix::time::ClockId) -> Duration {
+    let now = rustix::time::clock_gettime(clock);
+    Duration::new(now.tv_sec.unsigned_abs(), u32::try_from(now.tv_nsec).unwrap_or(0))
+}
