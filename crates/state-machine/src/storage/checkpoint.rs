@@ -1,22 +1,69 @@
 //! The last checkpoint of the tables, in sled: a copy that can be rebuilt, never the only one.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
+use super::gate::Gate;
+use super::snapshot_format::Head;
+use super::store::{Scan, Store};
+use super::{ROW_KEY_BYTES_MAX, ROW_VALUE_BYTES_MAX, SnapshotError, SnapshotFile};
 use crate::{Changes, RestoreError, StateMachine};
+
+/// Version of what this module puts into sled.
+const VERSION: u8 = 1;
+/// Rows of one batch while the whole checkpoint is replaced, and their bytes.
+const REPLACE_BATCH_ROWS: usize = 1_000;
+const REPLACE_BATCH_BYTES: usize = 1 << 20;
+
+// The one tree. Rows of the tables have ROW before their own key; what only this module knows lies before them.
+const ROW: u8 = b'r';
+const KEY_VERSION: &[u8] = b"m/version";
+/// There while the whole content is replaced: what lies beside it is neither the old state nor the new one.
+const KEY_REPLACING: &[u8] = b"m/replacing";
 
 /// Why a checkpoint cannot be used or written.
 #[derive(Debug, thiserror::Error)]
 pub enum CheckpointError {
     /// sled does not open the folder, or fails.
-    #[error("checkpoint {path}: {source}")]
+    #[error("checkpoint {path}: {source}. Remove the folder: it will be rebuilt from snapshot and log")]
     Sled {
         /// Folder of the checkpoint.
         path: PathBuf,
         /// What sled says.
         source: sled::Error,
     },
+    /// sled panicked, which it does on some damage.
+    #[error("checkpoint {path}: sled panicked: {message}. Remove the folder: it will be rebuilt from snapshot and log")]
+    Panicked {
+        /// Folder of the checkpoint.
+        path: PathBuf,
+        /// What it said.
+        message: String,
+    },
+    /// An earlier process ended while it read the folder: it may be what ended it.
+    #[error(
+        "checkpoint {path}: a process ended while it opened this. Remove the folder: it will be rebuilt from snapshot and log"
+    )]
+    Interrupted {
+        /// Folder of the checkpoint.
+        path: PathBuf,
+    },
+    /// Another handle has it open. Not damage: nothing may be removed.
+    #[error("checkpoint {path} is in use by another process. Stop that one, or give this one a data folder of its own")]
+    InUse {
+        /// Folder of the checkpoint.
+        path: PathBuf,
+    },
+    /// A replacement was begun and not finished: only another [`Checkpoint::replace`] or [`Checkpoint::install`] helps.
+    #[error("checkpoint {path} was being replaced: it takes changed rows again once that is done")]
+    Replacing {
+        /// Folder of the checkpoint.
+        path: PathBuf,
+    },
     /// The rows are there, but do not make a state machine (hash, decoding, contradiction).
-    #[error("checkpoint {path}: {source}")]
+    #[error("checkpoint {path}: {source}. Remove the folder: it will be rebuilt from snapshot and log")]
     Restore {
         /// Folder of the checkpoint.
         path: PathBuf,
@@ -24,7 +71,9 @@ pub enum CheckpointError {
         source: RestoreError,
     },
     /// Another format version wrote the folder.
-    #[error("checkpoint {path} has format version {found}; this build reads {supported}. Remove the folder: it will be rebuilt from snapshot and log")]
+    #[error(
+        "checkpoint {path} has format version {found}; this build reads {supported}. Remove the folder: it will be rebuilt from snapshot and log"
+    )]
     Version {
         /// Folder of the checkpoint.
         path: PathBuf,
@@ -35,43 +84,275 @@ pub enum CheckpointError {
     },
 }
 
+impl CheckpointError {
+    /// Whether [`Checkpoint::discard`] and rebuilding from snapshot and log is the answer. Otherwise nothing in the
+    /// folder is wrong.
+    #[must_use]
+    pub fn is_discardable(&self) -> bool {
+        match self {
+            Self::Sled { .. }
+            | Self::Panicked { .. }
+            | Self::Interrupted { .. }
+            | Self::Restore { .. }
+            | Self::Version { .. } => true,
+            Self::InUse { .. } | Self::Replacing { .. } => false,
+        }
+    }
+}
+
 /// Handle to the sled folder. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Checkpoint {}
+pub struct Checkpoint {
+    inner: Arc<Inner>,
+}
 
-#[allow(unused_variables, clippy::todo)]
+#[derive(Debug)]
+struct Inner {
+    dir: PathBuf,
+    store: Store,
+    gate: Gate,
+    /// [`KEY_REPLACING`] is there.
+    replacing: AtomicBool,
+}
+
 impl Checkpoint {
-    /// Opens or makes the folder. A folder that does not open gives an error; the caller then calls [`Self::discard`].
+    /// Opens or makes the folder. A folder that does not open gives an error; where that is
+    /// [discardable](CheckpointError::is_discardable) the caller then calls [`Self::discard`]. Never panics.
     pub fn open(dir: &Path) -> Result<Self, CheckpointError> {
-        todo!()
+        let store = Store::open(dir)?;
+        let _attempt = store.attempt()?;
+        let empty = store.run(|db| Ok(db.is_empty()))?;
+        if empty {
+            store.run(|db| db.insert(KEY_VERSION, &[VERSION]))?;
+        }
+        let version = store.run(|db| db.get(KEY_VERSION))?;
+        match version.as_deref() {
+            Some([VERSION]) => {}
+            Some([found]) => {
+                return Err(CheckpointError::Version { path: dir.to_owned(), found: *found, supported: VERSION });
+            }
+            _ => return Err(restore(dir, "there are rows, but no format version".to_owned())),
+        }
+        let replacing = store.run(|db| db.contains_key(KEY_REPLACING))?;
+        Ok(Self {
+            inner: Arc::new(Inner {
+                dir: dir.to_owned(),
+                store,
+                gate: Gate::default(),
+                replacing: AtomicBool::new(replacing),
+            }),
+        })
     }
 
-    /// Removes a folder that cannot be used.
+    /// Removes a folder that cannot be used, and the mark beside it. All handles to it should be gone.
     pub fn discard(dir: &Path) -> std::io::Result<()> {
-        todo!()
+        Store::discard(dir)
     }
 
-    /// The state of the last checkpoint; None when there is none. The hash is recomputed and checked.
+    /// The state of the last checkpoint; None when there is none, or when its replacement was interrupted. The hash is
+    /// recomputed and checked. After None, a state that did not begin empty goes in by [`Self::install`] or
+    /// [`Self::replace`] before any [`Self::write`].
     pub fn load(&self) -> Result<Option<StateMachine>, CheckpointError> {
-        todo!()
+        let _attempt = self.inner.store.attempt()?;
+        if self.inner.replacing.load(Ordering::Acquire) {
+            tracing::warn!(path = %self.inner.dir.display(), "the checkpoint was being replaced: it is not used");
+            return Ok(None);
+        }
+        if self.is_empty()? {
+            return Ok(None);
+        }
+        self.state().map(Some)
     }
 
     /// Writes changed rows in one atomic batch. Waits while a snapshot holds the checkpoint.
+    ///
+    /// A kill may lose the last batches, not a part of one; a power cut those since the last [`Self::flush`].
+    ///
+    /// # Panics
+    /// When a key or a value exceeds what a snapshot can hold.
     pub fn write(&self, changes: Changes) -> Result<(), CheckpointError> {
-        todo!()
+        let _writing = self.inner.gate.write();
+        if self.inner.replacing.load(Ordering::Acquire) {
+            return Err(CheckpointError::Replacing { path: self.inner.dir.clone() });
+        }
+        let mut batch = sled::Batch::default();
+        for row in changes.rows {
+            check_row(&row.key, row.value.as_deref().unwrap_or_default());
+            match row.value {
+                Some(value) => batch.insert(row_key(&row.key), value),
+                None => batch.remove(row_key(&row.key)),
+            }
+        }
+        self.inner.store.run(|db| db.apply_batch(batch))
     }
 
-    /// Replaces everything by these rows (after a snapshot install). Atomic for readers after a crash: either the old
-    /// checkpoint, or none, or the new one is found.
+    /// Replaces everything by these rows. Atomic for readers after a crash: either the old checkpoint, or none, or the
+    /// new one is found. Prefer [`Self::install`] where there is a snapshot file: it needs no copy of the rows.
     pub fn replace<I>(&self, rows: I) -> Result<(), CheckpointError>
     where
         I: IntoIterator<Item = (Vec<u8>, Vec<u8>)>,
     {
-        todo!()
+        self.replace_all(rows.into_iter().map(Ok::<_, CheckpointError>))
     }
 
-    /// Makes what was written so far as durable as sled can.
-    pub fn flush(&self) -> Result<(), CheckpointError> {
-        todo!()
+    /// Replaces everything by the rows of a snapshot file, read one after the other. Atomic as [`Self::replace`].
+    pub fn install(&self, snapshot: &SnapshotFile) -> Result<(), SnapshotError> {
+        let (_, rows) = snapshot.rows()?;
+        self.replace_all(rows)
     }
+
+    /// Makes what was written so far durable.
+    pub fn flush(&self) -> Result<(), CheckpointError> {
+        self.inner.store.flush()
+    }
+
+    /// Holds the checkpoint as it is: writers wait until the returned value is dropped. Waits for a writer at work.
+    #[must_use]
+    pub fn hold(&self) -> Hold {
+        self.inner.gate.hold();
+        Hold { checkpoint: self.clone() }
+    }
+
+    /// Whether a snapshot holds the checkpoint.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        self.inner.gate.is_held()
+    }
+
+    /// Whether a hold exceeds a bound: more than [`super::HOLD_CHANGED_ROWS_MAX`] rows changed since the last checkpoint, or
+    /// a checkpoint waiting for more than [`super::HOLD_MS_MAX`]. The applier then slows down: between entries it waits
+    /// in [`Self::wait_released`].
+    #[must_use]
+    pub fn is_hold_exceeded(&self, changed_rows: usize) -> bool {
+        self.inner.gate.is_exceeded(changed_rows)
+    }
+
+    /// Waits until nobody holds the checkpoint; false when that took longer than `timeout`.
+    #[must_use]
+    pub fn wait_released(&self, timeout: Duration) -> bool {
+        self.inner.gate.wait_released(timeout)
+    }
+
+    fn is_empty(&self) -> Result<bool, CheckpointError> {
+        Ok(self.inner.store.scan(&[ROW])?.next().transpose()?.is_none())
+    }
+
+    fn state(&self) -> Result<StateMachine, CheckpointError> {
+        let mut failed = None;
+        let rows = self.load_rows()?.map_while(|row| row.map_err(|error| failed = Some(error)).ok());
+        let state = StateMachine::from_rows(rows);
+        match failed {
+            Some(error) => Err(error),
+            None => state.map_err(|source| CheckpointError::Restore { path: self.inner.dir.clone(), source }),
+        }
+    }
+
+    pub(super) fn load_rows(&self) -> Result<Rows<'_>, CheckpointError> {
+        Ok(Rows { rows: self.inner.store.scan(&[ROW])? })
+    }
+
+    pub(super) fn replace_all<I, E>(&self, rows: I) -> Result<(), E>
+    where
+        I: Iterator<Item = Result<(Vec<u8>, Vec<u8>), E>>,
+        E: From<CheckpointError>,
+    {
+        let _writing = self.inner.gate.write();
+        self.begin_replace()?;
+        let mut batch = sled::Batch::default();
+        let (mut batch_rows, mut batch_bytes) = (0, 0);
+        for row in rows {
+            let (key, value) = row?;
+            check_row(&key, &value);
+            batch_rows += 1;
+            batch_bytes += key.len() + value.len();
+            batch.insert(row_key(&key), value);
+            if batch_rows == REPLACE_BATCH_ROWS || batch_bytes >= REPLACE_BATCH_BYTES {
+                let full = std::mem::take(&mut batch);
+                self.inner.store.run(|db| db.apply_batch(full))?;
+                (batch_rows, batch_bytes) = (0, 0);
+            }
+        }
+        batch.remove(KEY_REPLACING);
+        self.inner.store.run(|db| db.apply_batch(batch))?;
+        self.inner.replacing.store(false, Ordering::Release);
+        self.inner.store.flush()?;
+        Ok(())
+    }
+
+    /// Marks the content as void, durably, then removes it.
+    pub(super) fn begin_replace(&self) -> Result<(), CheckpointError> {
+        let store = &self.inner.store;
+        self.inner.replacing.store(true, Ordering::Release);
+        store.run(|db| db.insert(KEY_REPLACING, &[1]))?;
+        store.flush()?;
+        loop {
+            let mut batch = sled::Batch::default();
+            let mut removed = 0;
+            for row in store.scan(&[ROW])?.take(REPLACE_BATCH_ROWS) {
+                batch.remove(row?.0);
+                removed += 1;
+            }
+            if removed == 0 {
+                return Ok(());
+            }
+            store.run(|db| db.apply_batch(batch))?;
+        }
+    }
+}
+
+/// The checkpoint stays as it is while this lives. Readers only; see [`Checkpoint::hold`].
+#[derive(Debug)]
+pub struct Hold {
+    checkpoint: Checkpoint,
+}
+
+impl Hold {
+    /// What the checkpoint is of; None when there is nothing to make a snapshot from.
+    pub(super) fn head(&self) -> Result<Option<Head>, CheckpointError> {
+        let inner = &self.checkpoint.inner;
+        if inner.replacing.load(Ordering::Acquire) || self.checkpoint.is_empty()? {
+            return Ok(None);
+        }
+        let head = Head::of(&self.checkpoint.state()?);
+        Ok(head.last.is_some().then_some(head))
+    }
+
+    pub(super) fn rows(&self) -> Result<Rows<'_>, CheckpointError> {
+        self.checkpoint.load_rows()
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.checkpoint.inner.gate.release();
+    }
+}
+
+/// Rows of the tables in key order.
+pub(super) struct Rows<'a> {
+    rows: Scan<'a>,
+}
+
+impl Iterator for Rows<'_> {
+    type Item = Result<(Vec<u8>, Vec<u8>), CheckpointError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        Some(self.rows.next()?.map(|(key, value)| (key[1..].to_vec(), value.to_vec())))
+    }
+}
+
+fn row_key(key: &[u8]) -> Vec<u8> {
+    let mut row = Vec::with_capacity(1 + key.len());
+    row.push(ROW);
+    row.extend_from_slice(key);
+    row
+}
+
+fn check_row(key: &[u8], value: &[u8]) {
+    assert!(key.len() <= ROW_KEY_BYTES_MAX, "a row key of {} bytes exceeds {ROW_KEY_BYTES_MAX}", key.len());
+    assert!(value.len() <= ROW_VALUE_BYTES_MAX, "a row of {} bytes exceeds {ROW_VALUE_BYTES_MAX}", value.len());
+}
+
+fn restore(dir: &Path, problem: String) -> CheckpointError {
+    CheckpointError::Restore { path: dir.to_owned(), source: RestoreError::Inconsistent(problem) }
 }

@@ -1,10 +1,21 @@
 //! What the state machine keeps on disk: the checkpoint in sled, and snapshot files. Only this module knows sled.
 //!
-//! Everything here blocks: call it off the async threads.
+//! Everything here blocks: call it off the async threads. The data folder belongs to one process; who opens it first
+//! makes sure of that.
 
 mod checkpoint;
 pub mod files;
+mod gate;
+mod receiver;
 mod snapshot;
+mod snapshot_format;
+mod store;
+mod temporary;
+#[cfg(test)]
+mod tests;
 
 pub use checkpoint::*;
+pub use gate::{HOLD_CHANGED_ROWS_MAX, HOLD_MS_MAX};
+pub use receiver::*;
 pub use snapshot::*;
+pub use snapshot_format::{ROW_KEY_BYTES_MAX, ROW_VALUE_BYTES_MAX};
