@@ -52,7 +52,11 @@ pub const RENEWALS_MAX: usize = 10_000;
 pub const EXPIRIES_PER_ENTRY_MAX: usize = 4_096;
 /// Client instances whose request ids are remembered. A full table refuses new instances, it never forgets.
 pub const INSTANCES_MAX: usize = 1_000_000;
-/// Ended locks whose last loss is remembered; the oldest goes first.
+/// Request ids that are remembered: those that wait or hold, and tombstones. A full table refuses new ids.
+pub const REQUESTS_MAX: usize = 8_000_000;
+/// Namespaces with limits of their own.
+pub const LIMITED_NAMESPACES_MAX: usize = 10_000;
+/// Ended locks whose last loss is remembered; the oldest goes first. As many ended leases.
 pub const LOSSES_MAX: usize = 100_000;
 /// The longest that a call may take in all (`call_max` of DESIGN), in ms.
 pub const CALL_MS_MAX: u64 = 60_000;

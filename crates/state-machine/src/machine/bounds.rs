@@ -1,0 +1,28 @@
+use crate::{EXPIRIES_PER_ENTRY_MAX, INSTANCES_MAX, LIMITED_NAMESPACES_MAX, LOSSES_MAX, REQUESTS_MAX};
+
+/// Capacities of the tables that are constants of the build. Only tests use others than the default.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// See [`EXPIRIES_PER_ENTRY_MAX`].
+    pub expiries_per_entry_max: usize,
+    /// See [`INSTANCES_MAX`].
+    pub instances_max: usize,
+    /// See [`REQUESTS_MAX`].
+    pub requests_max: usize,
+    /// See [`LOSSES_MAX`].
+    pub losses_max: usize,
+    /// See [`LIMITED_NAMESPACES_MAX`].
+    pub limited_namespaces_max: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            expiries_per_entry_max: EXPIRIES_PER_ENTRY_MAX,
+            instances_max: INSTANCES_MAX,
+            requests_max: REQUESTS_MAX,
+            losses_max: LOSSES_MAX,
+            limited_namespaces_max: LIMITED_NAMESPACES_MAX,
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! Keys of the tables, in memory and as bytes of rows.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{FencingToken, LeaseId, RequestId};
+
+/// Namespace and name of a lock, in one shared allocation. Neither part holds a control character, so a NUL between
+/// them keeps the order by namespace, then by name.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(super) struct LockKey(Arc<str>);
+
+impl LockKey {
+    pub(super) fn new(namespace: &str, name: &str) -> Self {
+        let mut text = String::with_capacity(namespace.len() + 1 + name.len());
+        text.push_str(namespace);
+        text.push('\0');
+        text.push_str(name);
+        Self(text.into())
+    }
+
+    pub(super) fn namespace(&self) -> &str {
+        self.parts().0
+    }
+
+    pub(super) fn name(&self) -> &str {
+        self.parts().1
+    }
+
+    pub(super) fn text(&self) -> &str {
+        &self.0
+    }
+
+    fn parts(&self) -> (&str, &str) {
+        self.0.split_once('\0').unwrap_or((&self.0, ""))
+    }
+}
+
+impl fmt::Debug for LockKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (namespace, name) = self.parts();
+        write!(f, "{namespace}/{name}")
+    }
+}
+
+/// Number of a waiter in log order: what orders every queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(super) struct WaiterId(pub(super) u64);
+
+/// Names one row of the tables. Ordered like its bytes.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum RowKey {
+    Limits(Arc<str>),
+    Lease(LeaseId),
+    Grant(FencingToken),
+    Waiter(WaiterId),
+    Request(RequestId),
+    Instance(u64),
+    Loss(LockKey),
+    LeaseEnd(LeaseId),
+}
+
+/// Key of the header row: before all others.
+pub const HEADER_KEY: &[u8] = &[0];
+
+impl RowKey {
+    /// Tag byte, then the key in an order-preserving form: integers big endian, text as it is.
+    pub(super) fn to_bytes(&self) -> Vec<u8> {
+        match self {
+            Self::Limits(namespace) => tagged(1, namespace.as_bytes()),
+            Self::Lease(lease) => tagged(2, &lease.0.to_be_bytes()),
+            Self::Grant(token) => tagged(3, &token.0.to_be_bytes()),
+            Self::Waiter(waiter) => tagged(4, &waiter.0.to_be_bytes()),
+            Self::Request(request) => {
+                let mut bytes = tagged(5, &request.client.to_be_bytes());
+                bytes.extend_from_slice(&request.counter.to_be_bytes());
+                bytes
+            }
+            Self::Instance(client) => tagged(6, &client.to_be_bytes()),
+            Self::Loss(lock) => tagged(7, lock.text().as_bytes()),
+            Self::LeaseEnd(lease) => tagged(8, &lease.0.to_be_bytes()),
+        }
+    }
+
+    /// The key that these bytes stand for; None for bytes that no key gives.
+    pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
+        let (&tag, key) = bytes.split_first()?;
+        Some(match tag {
+            1 => Self::Limits(std::str::from_utf8(key).ok()?.into()),
+            2 => Self::Lease(LeaseId(u128::from_be_bytes(key.try_into().ok()?))),
+            3 => Self::Grant(FencingToken(u64::from_be_bytes(key.try_into().ok()?))),
+            4 => Self::Waiter(WaiterId(u64::from_be_bytes(key.try_into().ok()?))),
+            5 => {
+                let (client, counter) = key.split_at_checked(8)?;
+                Self::Request(RequestId {
+                    client: u64::from_be_bytes(client.try_into().ok()?),
+                    counter: u64::from_be_bytes(counter.try_into().ok()?),
+                })
+            }
+            6 => Self::Instance(u64::from_be_bytes(key.try_into().ok()?)),
+            7 => {
+                let (namespace, name) = std::str::from_utf8(key).ok()?.split_once('\0')?;
+                Self::Loss(LockKey::new(namespace, name))
+            }
+            8 => Self::LeaseEnd(LeaseId(u128::from_be_bytes(key.try_into().ok()?))),
+            _ => return None,
+        })
+    }
+}
+
+fn tagged(tag: u8, key: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(1 + key.len());
+    bytes.push(tag);
+    bytes.extend_from_slice(key);
+    bytes
+}

@@ -1,0 +1,103 @@
+//! Which rows changed, and the state hash over all of them.
+//!
+//! The sum covers a row as it was when it was last settled. The first change after that takes note of the row as it
+//! was; settling swaps the old hash for the new one. A row that comes and goes in between costs nothing.
+
+use std::collections::BTreeMap;
+use std::hash::Hasher;
+
+use siphasher::sip128::{Hasher128, SipHasher13};
+
+use super::keys::RowKey;
+
+/// Fixed for ever: the hash must be the same in every build and on every platform.
+const HASH_KEYS: (u64, u64) = (0x6c65_6173_6568_6f6c, 0x6420_726f_7720_6831);
+
+/// Hash of one row.
+pub(super) fn row_hash(key: &[u8], value: &[u8]) -> u128 {
+    let mut hasher = SipHasher13::new_with_keys(HASH_KEYS.0, HASH_KEYS.1);
+    hasher.write(&(key.len() as u64).to_le_bytes());
+    hasher.write(key);
+    hasher.write(&(value.len() as u64).to_le_bytes());
+    hasher.write(value);
+    hasher.finish128().as_u128()
+}
+
+/// Hash of an acquire's body.
+pub(super) fn body_hash(body: &[u8]) -> u64 {
+    row_hash(b"body", body) as u64
+}
+
+#[derive(Debug)]
+struct Change {
+    /// The row exists in the checkpoint.
+    in_checkpoint: bool,
+    /// Its hash in the sum.
+    counted: Option<u128>,
+    /// The row changed since it was counted.
+    stale: bool,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Ledger {
+    sum: u128,
+    /// Rows that changed since the last checkpoint.
+    changes: BTreeMap<RowKey, Change>,
+    /// Those that changed since they were counted.
+    stale: Vec<RowKey>,
+}
+
+impl Ledger {
+    /// Notes that a row is about to change; false when it is its first change since the checkpoint, which
+    /// [`Self::mark_first`] notes, as it needs the row's hash.
+    pub(super) fn mark_again(&mut self, key: &RowKey) -> bool {
+        let Some(change) = self.changes.get_mut(key) else { return false };
+        if !change.stale {
+            change.stale = true;
+            self.stale.push(key.clone());
+        }
+        true
+    }
+
+    /// Notes that a row is about to change for the first time since the checkpoint.
+    pub(super) fn mark_first(&mut self, key: RowKey, hash_before: Option<u128>) {
+        self.stale.push(key.clone());
+        let change = Change { in_checkpoint: hash_before.is_some(), counted: hash_before, stale: true };
+        self.changes.insert(key, change);
+    }
+
+    /// Brings the sum up to date.
+    pub(super) fn settle(&mut self, value: impl Fn(&RowKey) -> Option<Vec<u8>>) -> u128 {
+        for key in std::mem::take(&mut self.stale) {
+            let Some(change) = self.changes.get_mut(&key) else { continue };
+            let counted = value(&key).map(|value| row_hash(&key.to_bytes(), &value));
+            self.sum = self.sum.wrapping_sub(change.counted.unwrap_or(0)).wrapping_add(counted.unwrap_or(0));
+            change.counted = counted;
+            change.stale = false;
+        }
+        self.sum
+    }
+
+    /// Brings the sum up to date and empties the list of changes: `(key, value or gone)`, in key order.
+    pub(super) fn take(&mut self, value: impl Fn(&RowKey) -> Option<Vec<u8>>) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
+        self.stale.clear();
+        let mut rows = Vec::with_capacity(self.changes.len());
+        for (key, change) in std::mem::take(&mut self.changes) {
+            let value = value(&key);
+            let key = key.to_bytes();
+            if change.stale {
+                let counted = value.as_ref().map_or(0, |value| row_hash(&key, value));
+                self.sum = self.sum.wrapping_sub(change.counted.unwrap_or(0)).wrapping_add(counted);
+            }
+            if value.is_some() || change.in_checkpoint {
+                rows.push((key, value));
+            }
+        }
+        rows
+    }
+
+    /// Counts a row that was read from a checkpoint or a snapshot.
+    pub(super) fn count_restored(&mut self, key: &[u8], value: &[u8]) {
+        self.sum = self.sum.wrapping_add(row_hash(key, value));
+    }
+}

@@ -1,0 +1,138 @@
+//! What follows from the rows, rebuilt and checked on restore.
+
+use super::deadlines::Item;
+use super::keys::WaiterId;
+use super::restore::{RestoreError, inconsistent};
+use super::rows::{Claim, Request, RequestState};
+use super::tables::Tables;
+use crate::{FencingToken, LeaseId};
+
+impl Tables {
+    /// Builds every index, in an order in which each finds what it needs, and checks that the rows agree.
+    pub(super) fn rebuild(&mut self) -> Result<(), RestoreError> {
+        self.rebuild_leases()?;
+        self.rebuild_requests()?;
+        self.rebuild_grants()?;
+        self.rebuild_waiters()?;
+        self.rebuild_losses()?;
+        self.check_complete()
+    }
+
+    fn rebuild_leases(&mut self) -> Result<(), RestoreError> {
+        let ids: Vec<LeaseId> = self.leases.keys().copied().collect();
+        for id in ids {
+            check(id.0 < u128::from(self.header.next_lease), || format!("lease {id} was never given out"))?;
+            let found: &str = &self.leases[&id].namespace;
+            let namespace = self.intern_namespace(found);
+            self.count_lease(&namespace);
+            let lease = self.leases.get_mut(&id).expect("the id comes from this table");
+            lease.namespace = namespace;
+            self.deadlines.insert(lease.deadline, Item::lease(id));
+        }
+        Ok(())
+    }
+
+    fn rebuild_requests(&mut self) -> Result<(), RestoreError> {
+        for (id, request) in &self.requests {
+            match request.state {
+                RequestState::Waiting { waiter } => {
+                    let named = self.waiters.get(&waiter).is_some_and(|waiter| waiter.claim.request == *id);
+                    check(named, || format!("request {id} waits without a waiter"))?;
+                }
+                RequestState::Granted { first, locks, .. } => {
+                    let end = first.0.checked_add(u64::from(locks));
+                    let given = end.is_some_and(|end| end <= self.header.next_token);
+                    check(given, || format!("request {id} has tokens that were never given out"))?;
+                }
+                RequestState::Held { until } | RequestState::Ended { until, .. } => {
+                    self.deadlines.insert(until, Item::Request(*id));
+                }
+            }
+        }
+        for (client, instance) in &self.instances {
+            self.deadlines.insert(instance.until, Item::Instance(*client));
+        }
+        Ok(())
+    }
+
+    fn rebuild_grants(&mut self) -> Result<(), RestoreError> {
+        let tokens: Vec<FencingToken> = self.grants.keys().copied().collect();
+        for token in tokens {
+            let mut grant = self.grants.remove(&token).expect("the token comes from this table");
+            grant.lock = self.intern_lock(grant.lock);
+            let lock = &grant.lock;
+            let lease = self.leases.get(&grant.lease);
+            let lease = lease.ok_or_else(|| inconsistent(format!("grant {token} hangs on no lease")))?;
+            check(*lease.namespace == *lock.namespace(), || {
+                format!("grant {token} lies outside its lease's namespace")
+            })?;
+            let admitted = self.locks.get(lock).is_none_or(|lock| lock.load.admits(grant.mode));
+            check(admitted, || format!("grant {token} is beside another on {lock:?}"))?;
+            match self.requests.get_mut(&grant.request) {
+                Some(Request { state: RequestState::Granted { first, locks, live }, .. })
+                    if (first.0..first.0 + u64::from(*locks)).contains(&token.0) =>
+                {
+                    *live += 1;
+                }
+                _ => return Err(inconsistent(format!("grant {token} is not its request's"))),
+            }
+            self.index_grant(token, &grant);
+            self.grants.insert(token, grant);
+        }
+        Ok(())
+    }
+
+    fn rebuild_waiters(&mut self) -> Result<(), RestoreError> {
+        let ids: Vec<WaiterId> = self.waiters.keys().copied().collect();
+        for id in ids {
+            check(id.0 < self.header.next_waiter, || format!("waiter {} was never numbered", id.0))?;
+            let mut waiter = self.waiters.remove(&id).expect("the id comes from this table");
+            self.intern_claim(&mut waiter.claim);
+            let waits = matches!(
+                self.requests.get(&waiter.claim.request),
+                Some(Request { state: RequestState::Waiting { waiter }, .. }) if *waiter == id
+            );
+            check(waits && !waiter.claim.wanted.is_empty(), || format!("waiter {} is not its request's", id.0))?;
+            self.index_waiter(id, &waiter);
+            self.waiters.insert(id, waiter);
+        }
+        Ok(())
+    }
+
+    fn intern_claim(&self, claim: &mut Claim) {
+        claim.namespace = self.intern_namespace(&claim.namespace);
+        for wanted in &mut claim.wanted {
+            wanted.lock = self.intern_lock(wanted.lock.clone());
+        }
+    }
+
+    fn rebuild_losses(&mut self) -> Result<(), RestoreError> {
+        let next = self.header.next_loss;
+        for (lock, loss) in &self.losses {
+            let new = self.losses_by_age.insert(loss.number, lock.clone()).is_none()
+                && self.losses_by_token.insert(loss.token, lock.clone()).is_none();
+            check(new && loss.number < next, || format!("loss of {lock:?} has another's number or token"))?;
+        }
+        for (lease, end) in &self.lease_ends {
+            let new = self.lease_ends_by_age.insert(end.number, *lease).is_none();
+            check(new && end.number < next, || format!("end of lease {lease} has another's number"))?;
+        }
+        Ok(())
+    }
+
+    /// What no single row can show.
+    fn check_complete(&self) -> Result<(), RestoreError> {
+        for (id, lease) in &self.leases {
+            check(id.is_session() || !lease.grants.is_empty(), || format!("lease {id} of its own holds nothing"))?;
+        }
+        for (id, request) in &self.requests {
+            let empty = matches!(request.state, RequestState::Granted { live: 0, .. });
+            check(!empty, || format!("request {id} holds nothing"))?;
+        }
+        Ok(())
+    }
+}
+
+fn check(holds: bool, what: impl FnOnce() -> String) -> Result<(), RestoreError> {
+    if holds { Ok(()) } else { Err(inconsistent(what())) }
+}

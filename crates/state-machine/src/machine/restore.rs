@@ -1,0 +1,150 @@
+//! The tables as rows, and back.
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::keys::{HEADER_KEY, RowKey};
+use super::rows::Header;
+use super::tables::Tables;
+use super::{Changes, RowChange, StateMachine};
+use crate::codec::{self, DecodeError};
+use crate::{ClusterId, EntryId, LogTime};
+
+/// The rows do not make a state machine.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    /// A row cannot be decoded.
+    #[error("row {key:02x?} cannot be decoded: {source}")]
+    Row {
+        /// Its key.
+        key: Vec<u8>,
+        /// Why.
+        source: DecodeError,
+    },
+    /// There are rows, but no header row.
+    #[error("the header row is missing")]
+    NoHeader,
+    /// The hash in the header is not that of the rows.
+    #[error("state hash {computed:032x} of the rows is not the recorded {recorded:032x}")]
+    Hash {
+        /// Recomputed from the rows.
+        computed: u128,
+        /// In the header row.
+        recorded: u128,
+    },
+    /// A row contradicts another one.
+    #[error("rows contradict each other: {0}")]
+    Inconsistent(String),
+}
+
+/// What the header row says about the whole state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StateHead {
+    /// The cluster; None before it was founded.
+    pub cluster: Option<ClusterId>,
+    /// Last applied entry.
+    pub applied: Option<EntryId>,
+    /// Membership as the consensus crate encoded it, and the entry that recorded it.
+    pub membership: Option<(EntryId, Vec<u8>)>,
+    /// Log time.
+    pub now: LogTime,
+    /// Recorded hash of all rows, header included.
+    pub state_hash: u128,
+}
+
+/// Reads the value of the row [`HEADER_KEY`] without the other rows, so without checking the hash.
+pub fn decode_head(value: &[u8]) -> Result<StateHead, DecodeError> {
+    let HeaderRow { header, state_hash } = codec::decode(value)?;
+    let Header { cluster, applied, membership, now, .. } = header;
+    Ok(StateHead { cluster, applied, membership, now, state_hash })
+}
+
+#[derive(Serialize, Deserialize)]
+struct HeaderRow {
+    header: Header,
+    /// Over the header without this, and all rows.
+    state_hash: u128,
+}
+
+impl StateMachine {
+    /// Takes the rows that changed since the last call, in key order, the header first.
+    pub fn take_changes(&mut self) -> Changes {
+        let changed = self.tables.take_changes();
+        let header = self.header_row();
+        let mut rows = Vec::with_capacity(1 + changed.len());
+        rows.push(RowChange { key: HEADER_KEY.to_vec(), value: Some(header) });
+        rows.extend(changed.into_iter().map(|(key, value)| RowChange { key, value }));
+        Changes { rows, applied: self.applied() }
+    }
+
+    /// Every row, header first, as a snapshot of the whole would hold them.
+    #[must_use]
+    pub fn rows(&mut self) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let header = (HEADER_KEY.to_vec(), self.header_row());
+        let tables = &self.tables;
+        let row = |key: RowKey| tables.encoded(&key).map(|value| (key.to_bytes(), value));
+        std::iter::once(header).chain(tables.keys().filter_map(row)).collect()
+    }
+
+    /// Builds the tables from rows in key order, recomputes the hash and checks it. Nothing is pending afterwards.
+    pub fn from_rows<I>(rows: I) -> Result<Self, RestoreError>
+    where
+        I: IntoIterator<Item = (Vec<u8>, Vec<u8>)>,
+    {
+        let mut machine = Self::default();
+        let mut recorded = None;
+        let mut last = None;
+        for (key, value) in rows {
+            if last.as_ref().is_some_and(|last| *last >= key) {
+                return Err(inconsistent(format!("row {key:02x?} is out of order")));
+            }
+            if key == HEADER_KEY {
+                let HeaderRow { header, state_hash } = decode(&key, &value)?;
+                machine.tables.header = header;
+                recorded = Some(state_hash);
+            } else {
+                machine.tables.restore_row(&key, &value)?;
+            }
+            last = Some(key);
+        }
+        let recorded = recorded.ok_or(RestoreError::NoHeader)?;
+        let computed = machine.tables.state_hash();
+        if computed != recorded {
+            return Err(RestoreError::Hash { computed, recorded });
+        }
+        machine.tables.rebuild()?;
+        Ok(machine)
+    }
+
+    fn header_row(&mut self) -> Vec<u8> {
+        let state_hash = self.tables.state_hash();
+        codec::encode(&HeaderRow { header: self.tables.header.clone(), state_hash })
+    }
+}
+
+pub(super) fn inconsistent(what: impl Into<String>) -> RestoreError {
+    RestoreError::Inconsistent(what.into())
+}
+
+fn decode<T: DeserializeOwned>(key: &[u8], value: &[u8]) -> Result<T, RestoreError> {
+    codec::decode(value).map_err(|source| RestoreError::Row { key: key.to_vec(), source })
+}
+
+impl Tables {
+    /// Puts one row where it belongs; indexes come later.
+    fn restore_row(&mut self, key: &[u8], value: &[u8]) -> Result<(), RestoreError> {
+        let parsed = RowKey::parse(key).ok_or_else(|| inconsistent(format!("unknown row {key:02x?}")))?;
+        match parsed {
+            RowKey::Limits(namespace) => self.restore_limits(namespace, decode(key, value)?),
+            RowKey::Lease(id) => drop(self.leases.insert(id, decode(key, value)?)),
+            RowKey::Grant(token) => drop(self.grants.insert(token, decode(key, value)?)),
+            RowKey::Waiter(id) => drop(self.waiters.insert(id, decode(key, value)?)),
+            RowKey::Request(id) => drop(self.requests.insert(id, decode(key, value)?)),
+            RowKey::Instance(client) => drop(self.instances.insert(client, decode(key, value)?)),
+            RowKey::Loss(lock) => drop(self.losses.insert(lock, decode(key, value)?)),
+            RowKey::LeaseEnd(id) => drop(self.lease_ends.insert(id, decode(key, value)?)),
+        }
+        self.count_restored(key, value);
+        Ok(())
+    }
+}

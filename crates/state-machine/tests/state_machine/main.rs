@@ -1,0 +1,4 @@
+//! The tables, entry by entry.
+
+mod failures_of_others;
+mod log;
