@@ -55,34 +55,29 @@ pub(super) struct Lock {
     pub(super) holders: Tokens,
     /// What the holders take together.
     pub(super) load: Load,
-    /// In queue order. None costs less than an empty map.
-    queue: Option<Box<BTreeMap<WaiterId, Mode>>>,
+    /// In queue order.
+    queue: BTreeMap<WaiterId, Mode>,
 }
 
 impl Lock {
     pub(super) fn is_idle(&self) -> bool {
-        self.holders.is_empty() && self.queue.is_none()
+        self.holders.is_empty() && self.queue.is_empty()
     }
 
     pub(super) fn waiters(&self) -> usize {
-        self.queue.as_ref().map_or(0, |queue| queue.len())
+        self.queue.len()
     }
 
     pub(super) fn queue(&self) -> impl Iterator<Item = (WaiterId, Mode)> + '_ {
-        self.queue.iter().flat_map(|queue| queue.iter().map(|(waiter, mode)| (*waiter, *mode)))
+        self.queue.iter().map(|(waiter, mode)| (*waiter, *mode))
     }
 
     pub(super) fn enqueue(&mut self, waiter: WaiterId, mode: Mode) {
-        self.queue.get_or_insert_default().insert(waiter, mode);
+        self.queue.insert(waiter, mode);
     }
 
     pub(super) fn dequeue(&mut self, waiter: WaiterId) {
-        if let Some(queue) = &mut self.queue {
-            queue.remove(&waiter);
-            if queue.is_empty() {
-                self.queue = None;
-            }
-        }
+        self.queue.remove(&waiter);
     }
 
     /// Whether somebody who comes now may hold at once: nobody is overtaken.
