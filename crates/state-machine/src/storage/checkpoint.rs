@@ -154,7 +154,7 @@ impl Checkpoint {
     /// [`Self::replace`] before any [`Self::write`].
     pub fn load(&self) -> Result<Option<StateMachine>, CheckpointError> {
         let _attempt = self.inner.store.attempt()?;
-        if self.inner.replacing.load(Ordering::Acquire) {
+        if self.is_replacing() {
             tracing::warn!(path = %self.inner.dir.display(), "the checkpoint was being replaced: it is not used");
             return Ok(None);
         }
@@ -172,7 +172,7 @@ impl Checkpoint {
     /// When a key or a value exceeds what a snapshot can hold.
     pub fn write(&self, changes: Changes) -> Result<(), CheckpointError> {
         let _writing = self.inner.gate.write();
-        if self.inner.replacing.load(Ordering::Acquire) {
+        if self.is_replacing() {
             return Err(CheckpointError::Replacing { path: self.inner.dir.clone() });
         }
         let mut batch = sled::Batch::default();
@@ -186,8 +186,12 @@ impl Checkpoint {
         self.inner.store.run(|db| db.apply_batch(batch))
     }
 
-    /// Replaces everything by these rows. Atomic for readers after a crash: either the old checkpoint, or none, or the
-    /// new one is found. Prefer [`Self::install`] where there is a snapshot file: it needs no copy of the rows.
+    /// Replaces everything by these rows, which come in key order. Atomic for readers after a crash: either the old
+    /// checkpoint, or none, or the new one is found. Prefer [`Self::install`] where there is a snapshot file: it needs no
+    /// copy of the rows.
+    ///
+    /// # Panics
+    /// When the rows are not in key order, or too large for a snapshot.
     pub fn replace<I>(&self, rows: I) -> Result<(), CheckpointError>
     where
         I: IntoIterator<Item = (Vec<u8>, Vec<u8>)>,
@@ -233,6 +237,11 @@ impl Checkpoint {
         self.inner.gate.wait_released(timeout)
     }
 
+    /// A replacement was begun and not finished.
+    pub(super) fn is_replacing(&self) -> bool {
+        self.inner.replacing.load(Ordering::Acquire)
+    }
+
     fn is_empty(&self) -> Result<bool, CheckpointError> {
         Ok(self.inner.store.scan(&[ROW])?.next().transpose()?.is_none())
     }
@@ -251,52 +260,90 @@ impl Checkpoint {
         Ok(Rows { rows: self.inner.store.scan(&[ROW])? })
     }
 
+    /// Makes the content equal to `rows`. What is equal already is not written again: a follower that fell behind gets a
+    /// snapshot of which it has most rows.
     pub(super) fn replace_all<I, E>(&self, rows: I) -> Result<(), E>
     where
         I: Iterator<Item = Result<(Vec<u8>, Vec<u8>), E>>,
         E: From<CheckpointError>,
     {
         let _writing = self.inner.gate.write();
-        self.begin_replace()?;
-        let mut batch = sled::Batch::default();
-        let (mut batch_rows, mut batch_bytes) = (0, 0);
-        for row in rows {
-            let (key, value) = row?;
-            check_row(&key, &value);
-            batch_rows += 1;
-            batch_bytes += key.len() + value.len();
-            batch.insert(row_key(&key), value);
-            if batch_rows == REPLACE_BATCH_ROWS || batch_bytes >= REPLACE_BATCH_BYTES {
-                let full = std::mem::take(&mut batch);
-                self.inner.store.run(|db| db.apply_batch(full))?;
-                (batch_rows, batch_bytes) = (0, 0);
-            }
-        }
-        batch.remove(KEY_REPLACING);
-        self.inner.store.run(|db| db.apply_batch(batch))?;
-        self.inner.replacing.store(false, Ordering::Release);
-        self.inner.store.flush()?;
-        Ok(())
-    }
-
-    /// Marks the content as void, durably, then removes it.
-    pub(super) fn begin_replace(&self) -> Result<(), CheckpointError> {
         let store = &self.inner.store;
         self.inner.replacing.store(true, Ordering::Release);
         store.run(|db| db.insert(KEY_REPLACING, &[1]))?;
         store.flush()?;
-        loop {
-            let mut batch = sled::Batch::default();
-            let mut removed = 0;
-            for row in store.scan(&[ROW])?.take(REPLACE_BATCH_ROWS) {
-                batch.remove(row?.0);
-                removed += 1;
+
+        let mut old = store.scan(&[ROW])?;
+        let mut next_old = old.next().transpose()?;
+        let mut batch = BoundedBatch::new(store);
+        let mut previous = None;
+        for row in rows {
+            let (key, value) = row?;
+            check_row(&key, &value);
+            let key = row_key(&key);
+            assert!(previous.as_ref().is_none_or(|previous| *previous < key), "rows come in key order");
+            while let Some((old_key, _)) = next_old.take_if(|(old_key, _)| **old_key < *key) {
+                batch.remove(old_key)?;
+                next_old = old.next().transpose()?;
             }
-            if removed == 0 {
-                return Ok(());
+            match next_old.take_if(|(old_key, _)| **old_key == *key) {
+                Some((_, old_value)) => {
+                    if *old_value != *value {
+                        batch.insert(&key, value)?;
+                    }
+                    next_old = old.next().transpose()?;
+                }
+                None => batch.insert(&key, value)?,
             }
-            store.run(|db| db.apply_batch(batch))?;
+            previous = Some(key);
         }
+        while let Some((old_key, _)) = next_old {
+            batch.remove(old_key)?;
+            next_old = old.next().transpose()?;
+        }
+        batch.remove(KEY_REPLACING.into())?;
+        batch.apply()?;
+        store.flush()?;
+        self.inner.replacing.store(false, Ordering::Release);
+        Ok(())
+    }
+}
+
+/// Changes that go in by batches of bounded size, in the order in which they are given.
+struct BoundedBatch<'a> {
+    store: &'a Store,
+    batch: sled::Batch,
+    rows: usize,
+    bytes: usize,
+}
+
+impl<'a> BoundedBatch<'a> {
+    fn new(store: &'a Store) -> Self {
+        Self { store, batch: sled::Batch::default(), rows: 0, bytes: 0 }
+    }
+
+    fn insert(&mut self, key: &[u8], value: Vec<u8>) -> Result<(), CheckpointError> {
+        let bytes = key.len() + value.len();
+        self.batch.insert(key, value);
+        self.added(bytes)
+    }
+
+    fn remove(&mut self, key: sled::IVec) -> Result<(), CheckpointError> {
+        let bytes = key.len();
+        self.batch.remove(key);
+        self.added(bytes)
+    }
+
+    fn added(&mut self, bytes: usize) -> Result<(), CheckpointError> {
+        self.rows += 1;
+        self.bytes += bytes;
+        if self.rows < REPLACE_BATCH_ROWS && self.bytes < REPLACE_BATCH_BYTES { Ok(()) } else { self.apply() }
+    }
+
+    fn apply(&mut self) -> Result<(), CheckpointError> {
+        (self.rows, self.bytes) = (0, 0);
+        let batch = std::mem::take(&mut self.batch);
+        self.store.run(|db| db.apply_batch(batch))
     }
 }
 
@@ -309,8 +356,7 @@ pub struct Hold {
 impl Hold {
     /// What the checkpoint is of; None when there is nothing to make a snapshot from.
     pub(super) fn head(&self) -> Result<Option<Head>, CheckpointError> {
-        let inner = &self.checkpoint.inner;
-        if inner.replacing.load(Ordering::Acquire) || self.checkpoint.is_empty()? {
+        if self.checkpoint.is_replacing() || self.checkpoint.is_empty()? {
             return Ok(None);
         }
         let head = Head::of(&self.checkpoint.state()?);

@@ -206,7 +206,7 @@ impl SnapshotFile {
 }
 
 /// A snapshot being written.
-struct NewSnapshot {
+pub(super) struct NewSnapshot {
     dir: PathBuf,
     head: Head,
     writer: Writer,
@@ -214,17 +214,17 @@ struct NewSnapshot {
 }
 
 impl NewSnapshot {
-    fn create(dir: &Path, head: Head) -> Result<Self, SnapshotError> {
+    pub(super) fn create(dir: &Path, head: Head) -> Result<Self, SnapshotError> {
         let (temporary, file) = TemporaryFile::create(dir, FILE_PREFIX).map_err(io_error(dir))?;
         let writer = Writer::new(file, &head).map_err(io_error(temporary.path()))?;
         Ok(Self { dir: dir.to_owned(), head, writer, temporary })
     }
 
-    fn row(&mut self, key: &[u8], value: &[u8]) -> Result<(), SnapshotError> {
+    pub(super) fn row(&mut self, key: &[u8], value: &[u8]) -> Result<(), SnapshotError> {
         self.writer.row(key, value).map_err(io_error(self.temporary.path()))
     }
 
-    fn finish(self) -> Result<SnapshotFile, SnapshotError> {
+    pub(super) fn finish(self) -> Result<SnapshotFile, SnapshotError> {
         let Self { dir, head, writer, temporary } = self;
         let (file, rows, bytes) = writer.finish().map_err(io_error(temporary.path()))?;
         drop(file);

@@ -5,7 +5,7 @@
 //! { key length (u32) · value length (u32) · key · value } per row
 //! u32::MAX · number of rows (u64) · CRC-32 of everything before it (u32)
 //! ```
-//! Integers are little endian. The number of rows comes last because a stream knows it last.
+//! Keys ascend. Integers are little endian. The number of rows comes last because a stream knows it last.
 
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write};
@@ -58,6 +58,7 @@ pub(super) struct Writer {
     file: BufWriter<File>,
     crc: crc32fast::Hasher,
     rows: u64,
+    last_key: Vec<u8>,
     bytes: u64,
     unsynced_bytes: usize,
 }
@@ -65,7 +66,8 @@ pub(super) struct Writer {
 impl Writer {
     pub(super) fn new(file: File, head: &Head) -> io::Result<Self> {
         let file = BufWriter::with_capacity(BUFFER_BYTES, file);
-        let mut writer = Self { file, crc: crc32fast::Hasher::new(), rows: 0, bytes: 0, unsynced_bytes: 0 };
+        let mut writer =
+            Self { file, crc: crc32fast::Hasher::new(), rows: 0, last_key: Vec::new(), bytes: 0, unsynced_bytes: 0 };
         let head = codec::encode(head);
         assert!(head.len() <= HEAD_BYTES_MAX, "a snapshot head of {} bytes exceeds {HEAD_BYTES_MAX}", head.len());
         writer.put(&MAGIC)?;
@@ -75,9 +77,13 @@ impl Writer {
         Ok(writer)
     }
 
+    /// Writes the next row. Keys ascend.
     pub(super) fn row(&mut self, key: &[u8], value: &[u8]) -> io::Result<()> {
         assert!(key.len() <= ROW_KEY_BYTES_MAX, "a row key of {} bytes exceeds {ROW_KEY_BYTES_MAX}", key.len());
         assert!(value.len() <= ROW_VALUE_BYTES_MAX, "a row of {} bytes exceeds {ROW_VALUE_BYTES_MAX}", value.len());
+        assert!(self.rows == 0 || *key > *self.last_key, "rows come in key order");
+        self.last_key.clear();
+        self.last_key.extend_from_slice(key);
         self.rows += 1;
         self.put(&(key.len() as u32).to_le_bytes())?;
         self.put(&(value.len() as u32).to_le_bytes())?;
@@ -117,6 +123,7 @@ pub(super) struct Reader {
     file: BufReader<File>,
     crc: crc32fast::Hasher,
     rows: u64,
+    last_key: Vec<u8>,
     bytes: u64,
 }
 
@@ -125,7 +132,14 @@ impl Reader {
     pub(super) fn open(path: &Path) -> Result<(Self, Head), SnapshotError> {
         let file = File::open(path).map_err(|source| SnapshotError::Io { path: path.to_owned(), source })?;
         let file = BufReader::with_capacity(BUFFER_BYTES, file);
-        let mut reader = Self { path: path.to_owned(), file, crc: crc32fast::Hasher::new(), rows: 0, bytes: 0 };
+        let mut reader = Self {
+            path: path.to_owned(),
+            file,
+            crc: crc32fast::Hasher::new(),
+            rows: 0,
+            last_key: Vec::new(),
+            bytes: 0,
+        };
         let magic = reader.take::<8>("its magic")?;
         if magic != MAGIC {
             return Err(reader.damaged("it does not begin as a snapshot does".to_owned()));
@@ -160,6 +174,10 @@ impl Reader {
         }
         self.fill(key, key_length, "a row")?;
         self.fill(value, value_length, "a row")?;
+        if self.rows > 0 && *key <= self.last_key {
+            return Err(self.damaged(format!("row {} is not in key order", self.rows)));
+        }
+        self.last_key.clone_from(key);
         self.rows += 1;
         Ok(true)
     }
