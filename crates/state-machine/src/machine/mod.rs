@@ -33,6 +33,7 @@ use std::collections::BTreeSet;
 pub use bounds::Bounds;
 pub use keys::HEADER_KEY;
 use keys::LockKey;
+pub(crate) use restore::RowsCheck;
 pub use restore::{RestoreError, StateHead, decode_head};
 use tables::Tables;
 

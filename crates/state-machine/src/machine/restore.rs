@@ -4,6 +4,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::keys::{HEADER_KEY, RowKey};
+use super::ledger::row_hash;
 use super::rows::Header;
 use super::tables::Tables;
 use super::{Changes, RowChange, StateMachine};
@@ -57,6 +58,34 @@ pub fn decode_head(value: &[u8]) -> Result<StateHead, DecodeError> {
     let HeaderRow { header, state_hash } = codec::decode(value)?;
     let Header { cluster, applied, membership, now, .. } = header;
     Ok(StateHead { cluster, applied, membership, now, state_hash })
+}
+
+/// Recomputes the state hash of rows that pass by, without building the tables from them.
+#[derive(Debug, Default)]
+pub(crate) struct RowsCheck {
+    sum: u128,
+    recorded: Option<u128>,
+}
+
+impl RowsCheck {
+    /// Counts a row.
+    pub(crate) fn row(&mut self, key: &[u8], value: &[u8]) -> Result<(), RestoreError> {
+        let hash = if key == HEADER_KEY {
+            let HeaderRow { header, state_hash } = decode(key, value)?;
+            self.recorded = Some(state_hash);
+            row_hash(key, &codec::encode(&header))
+        } else {
+            row_hash(key, value)
+        };
+        self.sum = self.sum.wrapping_add(hash);
+        Ok(())
+    }
+
+    /// Whether the rows were those of the recorded hash.
+    pub(crate) fn finish(self) -> Result<(), RestoreError> {
+        let recorded = self.recorded.ok_or(RestoreError::NoHeader)?;
+        if self.sum == recorded { Ok(()) } else { Err(RestoreError::Hash { computed: self.sum, recorded }) }
+    }
 }
 
 #[derive(Serialize, Deserialize)]

@@ -9,7 +9,7 @@ use super::gate::Gate;
 use super::snapshot_format::Head;
 use super::store::{Scan, Store};
 use super::{ROW_KEY_BYTES_MAX, ROW_VALUE_BYTES_MAX, SnapshotError, SnapshotFile};
-use crate::{Changes, RestoreError, StateMachine};
+use crate::{Changes, HEADER_KEY, RestoreError, StateMachine};
 
 /// Version of what this module puts into sled.
 const VERSION: u8 = 1;
@@ -131,7 +131,10 @@ impl Checkpoint {
             Some([found]) => {
                 return Err(CheckpointError::Version { path: dir.to_owned(), found: *found, supported: VERSION });
             }
-            _ => return Err(restore(dir, "there are rows, but no format version".to_owned())),
+            _ => {
+                let source = RestoreError::Inconsistent("there are rows, but no format version".to_owned());
+                return Err(CheckpointError::Restore { path: dir.to_owned(), source });
+            }
         }
         let replacing = store.run(|db| db.contains_key(KEY_REPLACING))?;
         Ok(Self {
@@ -252,8 +255,12 @@ impl Checkpoint {
         let state = StateMachine::from_rows(rows);
         match failed {
             Some(error) => Err(error),
-            None => state.map_err(|source| CheckpointError::Restore { path: self.inner.dir.clone(), source }),
+            None => state.map_err(|source| self.unusable(source)),
         }
+    }
+
+    pub(super) fn unusable(&self, source: RestoreError) -> CheckpointError {
+        CheckpointError::Restore { path: self.inner.dir.clone(), source }
     }
 
     pub(super) fn load_rows(&self) -> Result<Rows<'_>, CheckpointError> {
@@ -356,10 +363,13 @@ pub struct Hold {
 impl Hold {
     /// What the checkpoint is of; None when there is nothing to make a snapshot from.
     pub(super) fn head(&self) -> Result<Option<Head>, CheckpointError> {
-        if self.checkpoint.is_replacing() || self.checkpoint.is_empty()? {
+        if self.checkpoint.is_replacing() {
             return Ok(None);
         }
-        let head = Head::of(&self.checkpoint.state()?);
+        let inner = &self.checkpoint.inner;
+        let Some(row) = inner.store.run(|db| db.get(row_key(HEADER_KEY)))? else { return Ok(None) };
+        let head = Head::decode(&row)
+            .map_err(|source| self.checkpoint.unusable(RestoreError::Row { key: HEADER_KEY.to_vec(), source }))?;
         Ok(head.last.is_some().then_some(head))
     }
 
@@ -397,8 +407,4 @@ fn row_key(key: &[u8]) -> Vec<u8> {
 fn check_row(key: &[u8], value: &[u8]) {
     assert!(key.len() <= ROW_KEY_BYTES_MAX, "a row key of {} bytes exceeds {ROW_KEY_BYTES_MAX}", key.len());
     assert!(value.len() <= ROW_VALUE_BYTES_MAX, "a row of {} bytes exceeds {ROW_VALUE_BYTES_MAX}", value.len());
-}
-
-fn restore(dir: &Path, problem: String) -> CheckpointError {
-    CheckpointError::Restore { path: dir.to_owned(), source: RestoreError::Inconsistent(problem) }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::snapshot_format::{FileRows, Head, Reader, Writer};
 use super::temporary::{TemporaryFile, remove_if_there};
 use super::{Checkpoint, CheckpointError};
-use crate::{ClusterId, EntryId, StateMachine};
+use crate::{ClusterId, EntryId, RowsCheck, StateMachine};
 
 /// Begin and end of the names of snapshot files; log index and term stand between, so that names sort as positions do.
 pub(super) const FILE_PREFIX: &str = "snapshot-";
@@ -90,16 +90,20 @@ pub struct SnapshotFile {
 
 impl SnapshotFile {
     /// Streams the checkpoint into a new file in `dir` while checkpointing is held back; temporary name, fsync, rename,
-    /// fsync of the directory. The checkpoint is flushed too, so that it does not lie behind the snapshot after a power
-    /// cut. Older snapshots stay until [`Self::remove_older`]. Nothing to write: None.
+    /// fsync of the directory. Rows that do not have the recorded state hash make no snapshot: the log is purged behind
+    /// it. The checkpoint is flushed too, so that it does not lie behind the snapshot after a power cut. Older snapshots
+    /// stay until [`Self::remove_older`]. Nothing to write: None.
     pub fn write(dir: &Path, checkpoint: &Checkpoint) -> Result<Option<Self>, SnapshotError> {
         let hold = checkpoint.hold();
         let Some(head) = hold.head()? else { return Ok(None) };
         let mut new = NewSnapshot::create(dir, head)?;
+        let mut check = RowsCheck::default();
         for row in hold.rows()? {
             let (key, value) = row?;
+            check.row(&key, &value).map_err(|error| checkpoint.unusable(error))?;
             new.row(&key, &value)?;
         }
+        check.finish().map_err(|error| checkpoint.unusable(error))?;
         drop(hold);
         let snapshot = new.finish()?;
         checkpoint.flush()?;

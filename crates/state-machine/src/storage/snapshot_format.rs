@@ -14,14 +14,14 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::{SnapshotError, SnapshotHead};
-use crate::{ClusterId, EntryId, StateMachine, codec};
+use crate::{ClusterId, EntryId, StateHead, StateMachine, codec, decode_head};
 
 /// First bytes of every snapshot file.
 pub(super) const MAGIC: [u8; 8] = *b"LHSNAPSH";
 /// Version of this layout.
 pub(super) const VERSION: u8 = 1;
-/// Greatest length of a row's key, in bytes. A snapshot that announces more is damaged.
-pub const ROW_KEY_BYTES_MAX: usize = 64 << 10;
+/// Greatest length of a row's key, in bytes: its text came in a batch. A snapshot that announces more is damaged.
+pub const ROW_KEY_BYTES_MAX: usize = codec::BATCH_BYTES_MAX;
 /// Greatest length of a row's value, in bytes. A snapshot that announces more is damaged.
 pub const ROW_VALUE_BYTES_MAX: usize = 1 + codec::VALUE_BYTES_MAX;
 const HEAD_BYTES_MAX: usize = 1 << 20;
@@ -31,7 +31,7 @@ const BUFFER_BYTES: usize = 256 << 10;
 /// those of the Raft log beside it.
 const SYNC_EVERY_BYTES: usize = 8 << 20;
 
-/// What rows are of. Stands at the head of a snapshot file and beside the rows of a checkpoint.
+/// What the rows of a snapshot file are of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Head {
     pub(super) cluster: Option<ClusterId>,
@@ -46,6 +46,12 @@ impl Head {
             last: state.applied(),
             membership: state.membership().map(|(entry, encoded)| (entry, encoded.to_vec())),
         }
+    }
+
+    /// From the header row of the tables.
+    pub(super) fn decode(header_row: &[u8]) -> Result<Self, codec::DecodeError> {
+        let StateHead { cluster, applied, membership, .. } = decode_head(header_row)?;
+        Ok(Self { cluster, last: applied, membership })
     }
 
     pub(super) fn with_rows(self, rows: u64) -> SnapshotHead {

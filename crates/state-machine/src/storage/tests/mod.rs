@@ -14,6 +14,7 @@ mod damage;
 mod files;
 mod gate;
 mod snapshot;
+mod tables;
 
 type Table = BTreeMap<Vec<u8>, Vec<u8>>;
 
