@@ -4,6 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 /// Where a [`Clock`] gets its time from. Tests and simulation bring their own.
 pub trait TimeSource: Send + Sync + 'static {
     /// Time since an arbitrary, fixed origin; never goes back, does not count suspend.
@@ -46,6 +48,19 @@ impl fmt::Debug for Clock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Clock")
     }
+}
+
+/// The moment `duration` from now on the runtime's clock, for deadlines of calls and timers (never for leases).
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "this is the clock module")]
+pub fn deadline_after(duration: Duration) -> Instant {
+    Instant::now() + duration
+}
+
+/// How long it is until `deadline`; zero when it has passed.
+#[must_use]
+pub fn time_until(deadline: Instant) -> Duration {
+    deadline.saturating_duration_since(deadline_after(Duration::ZERO))
 }
 
 struct SystemTime;

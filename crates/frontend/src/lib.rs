@@ -1,1 +1,24 @@
-//! Placeholder.
+//! What clients of one node talk to: the lock and cluster services over gRPC, health, reflection, and a little HTTP.
+//!
+//! A call goes `lock_service` or `connect` → `calls` (validate, register a wait, submit) →
+//! [`leasehold_consensus::Node`] → outcome → `convert`. Waits end by what the node applies: [`Frontend::observer`] hears
+//! it. Every error becomes a gRPC status in `status`, and nowhere else.
+
+mod calls;
+mod cluster_service;
+mod connect;
+mod convert;
+mod error;
+mod frontend;
+mod gate;
+mod http;
+mod lock_service;
+mod net;
+mod options;
+mod server;
+mod status;
+mod validate;
+
+pub use error::CallError;
+pub use frontend::{Frontend, FrontendError};
+pub use options::{FrontendOptions, FrontendOptionsError};

@@ -1,0 +1,187 @@
+//! Taking locks, at once or after a wait, and giving up.
+
+use leasehold_consensus::SubmitError;
+use leasehold_proto::v1;
+use leasehold_state_machine::{Acquire, CancelAcquire, Operation, Outcome, Wait as WaitMode};
+use tokio::time::timeout_at;
+
+use super::cancel::CancelGuard;
+use super::{CallTime, Calls, WaitEnd};
+use crate::{CallError, convert, validate};
+
+/// An answer that is not handed out yet: until then a broken call cancels what it tells.
+#[derive(Debug)]
+pub(crate) struct Acquired {
+    response: v1::AcquireResponse,
+    guard: Option<CancelGuard>,
+}
+
+impl Acquired {
+    /// The answer. From here on the lease, or the client's own cancel, ends the grant.
+    pub(crate) fn hand_out(self) -> v1::AcquireResponse {
+        if let Some(guard) = self.guard {
+            guard.disarm();
+        }
+        self.response
+    }
+
+    /// The answer and what still cancels it, for callers that hand it out later.
+    pub(crate) fn into_parts(self) -> (v1::AcquireResponse, Option<CancelGuard>) {
+        (self.response, self.guard)
+    }
+}
+
+/// What became of a submitted acquire.
+enum Progress {
+    Outcome(Result<Outcome, SubmitError>),
+    WaitEnd(WaitEnd),
+}
+
+impl Calls {
+    /// Takes locks. Dropping the future, or its answer, cancels the acquire.
+    pub(crate) async fn acquire(&self, mut message: v1::AcquireRequest, time: CallTime) -> Result<Acquired, CallError> {
+        self.open()?;
+        let namespace = validate::namespace(std::mem::take(&mut message.namespace))?;
+        let limits = self.limits(&namespace);
+        let (request, lowest, own) = match message.request_id {
+            Some(id) => (validate::request_id(id)?, message.lowest_unanswered, None),
+            None => {
+                let own = self.own_requests.begin();
+                (own.id(), own.lowest_unanswered(), Some(own))
+            }
+        };
+        let acquire = validate::acquire(message, namespace, request, lowest, &limits)?;
+        let guard = self.cancels.guard(request, acquire.attempt, own);
+        match acquire.wait {
+            WaitMode::Try => {
+                let outcome = self.node.submit(Operation::Acquire(acquire), time.deadline()).await;
+                self.answer_outcome(outcome, guard)
+            }
+            WaitMode::For { .. } => self.acquire_waiting(acquire, time, guard).await,
+        }
+    }
+
+    async fn acquire_waiting(&self, acquire: Acquire, time: CallTime, guard: CancelGuard) -> Result<Acquired, CallError> {
+        // Before it is submitted: this node may apply the grant before the outcome comes back.
+        let mut wait = match self.waits.register(acquire.request, acquire.attempt) {
+            Ok(wait) => wait,
+            Err(error) => {
+                guard.disarm();
+                return Err(error);
+            }
+        };
+        let place = Place::of(&acquire);
+        let progress = {
+            let submit = self.node.submit(Operation::Acquire(acquire), time.deadline());
+            tokio::select! {
+                biased;
+                outcome = submit => Progress::Outcome(outcome),
+                end = wait.ended() => Progress::WaitEnd(end),
+            }
+        };
+        let end = match progress {
+            Progress::Outcome(Ok(Outcome::Queued(_))) => match timeout_at(time.wait_deadline(), wait.ended()).await {
+                Ok(end) => end,
+                // Dropping the guard cancels.
+                Err(_) if time.caller_ends_wait() => return Err(CallError::CallerDeadline),
+                Err(_) => return Err(abandon(guard, CallError::WaitTooLong)),
+            },
+            Progress::Outcome(outcome) => return self.answer_outcome(outcome, guard),
+            Progress::WaitEnd(end) => end,
+        };
+        self.answer_wait_end(end, &place, guard)
+    }
+
+    fn answer_outcome(&self, outcome: Result<Outcome, SubmitError>, guard: CancelGuard) -> Result<Acquired, CallError> {
+        match outcome {
+            Ok(Outcome::Granted(granted)) => Ok(held(convert::granted(granted), guard)),
+            Ok(Outcome::Held(held)) => Ok(settled(convert::held(held), guard)),
+            Ok(Outcome::Ended(ended)) => Ok(settled(convert::ended(ended), guard)),
+            Ok(Outcome::Refused(refusal)) => {
+                guard.disarm();
+                Err(refusal.into())
+            }
+            // A try that queued, or the outcome of another command: give up whatever it did.
+            Ok(_) => Err(CallError::ForeignOutcome { command: "Acquire" }),
+            Err(error @ SubmitError::FateUnknown) => Err(abandon(guard, error.into())),
+            Err(error) => {
+                guard.disarm();
+                Err(error.into())
+            }
+        }
+    }
+
+    fn answer_wait_end(&self, end: WaitEnd, place: &Place, guard: CancelGuard) -> Result<Acquired, CallError> {
+        match end {
+            WaitEnd::Granted(granted) => Ok(held(convert::granted(granted), guard)),
+            WaitEnd::Expired => Ok(settled(convert::wait_ended(self.queue_length(place)), guard)),
+            WaitEnd::Ended(ended) => Ok(settled(convert::ended(ended), guard)),
+            WaitEnd::Superseded { by } => {
+                guard.disarm();
+                Err(CallError::Superseded { by })
+            }
+            WaitEnd::Adrift => Err(abandon(guard, CallError::WaitAdrift)),
+            // The client asks another node, under the same request id.
+            WaitEnd::Stopping => {
+                guard.disarm();
+                Err(CallError::Stopping)
+            }
+        }
+    }
+
+    /// Waiters of the lock that a wait was for.
+    fn queue_length(&self, place: &Place) -> u32 {
+        let state = self.node.state();
+        let lock = state.lock(&place.namespace, &place.name);
+        lock.map_or(0, |lock| u32::try_from(lock.waiters.len()).unwrap_or(u32::MAX))
+    }
+
+    /// Gives up a wait, or a grant.
+    pub(crate) async fn cancel_acquire(
+        &self,
+        message: v1::CancelAcquireRequest,
+        time: CallTime,
+    ) -> Result<v1::CancelAcquireResponse, CallError> {
+        self.open()?;
+        let id = message.request_id.ok_or_else(|| CallError::invalid("request_id", "is required"))?;
+        let cancel =
+            CancelAcquire { request: validate::request_id(id)?, attempt: validate::attempt(message.attempt) };
+        match self.node.submit(Operation::CancelAcquire(cancel), time.deadline()).await? {
+            Outcome::Cancelled(cancelled) => Ok(convert::cancelled(cancelled)),
+            Outcome::Refused(refusal) => Err(refusal.into()),
+            _ => Err(CallError::ForeignOutcome { command: "CancelAcquire" }),
+        }
+    }
+}
+
+/// The (first) lock of an acquire.
+struct Place {
+    namespace: String,
+    name: String,
+}
+
+impl Place {
+    fn of(acquire: &Acquire) -> Self {
+        let name = acquire.locks.first().map(|lock| lock.name.clone()).unwrap_or_default();
+        Self { namespace: acquire.namespace.clone(), name }
+    }
+}
+
+/// Something is held as long as the answer is not handed out.
+fn held(response: v1::AcquireResponse, guard: CancelGuard) -> Acquired {
+    Acquired { response, guard: Some(guard) }
+}
+
+/// Nothing is left to cancel.
+fn settled(response: v1::AcquireResponse, guard: CancelGuard) -> Acquired {
+    guard.disarm();
+    Acquired { response, guard: None }
+}
+
+/// Leaves the acquire as it is for its client to ask again, unless the client has no id to ask with: then it is cancelled.
+fn abandon(guard: CancelGuard, error: CallError) -> CallError {
+    if !guard.is_own() {
+        guard.disarm();
+    }
+    error
+}

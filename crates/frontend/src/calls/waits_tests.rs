@@ -1,0 +1,104 @@
+//! Waits against hand-made events.
+
+use leasehold_state_machine::{LeaseId, LogTime, Revision};
+
+use super::*;
+
+const REQUEST: RequestId = RequestId { client: 1, counter: 1 };
+
+fn event(kind: EventKind) -> Event {
+    Event { revision: Revision::default(), at: LogTime(1), namespace: "default".into(), kind }
+}
+
+fn granted() -> Granted {
+    Granted { lease: LeaseId(5), grants: vec![], left_ms: 10, confirm: true }
+}
+
+fn grant_of(attempt: Attempt) -> Event {
+    event(EventKind::Granted { request: REQUEST, attempt, granted: granted(), owner: "me".into() })
+}
+
+fn queue_of(attempt: Attempt) -> Event {
+    event(EventKind::Queued { request: REQUEST, attempt, names: vec!["a".into()] })
+}
+
+fn apply(waits: &Waits, events: &[Event]) {
+    waits.applied(events, &StateMachine::default());
+}
+
+/// Whether the wait has ended, without waiting for it.
+fn end_of(wait: &mut Wait) -> Option<WaitEnd> {
+    wait.receiver.try_recv().ok()
+}
+
+#[test]
+fn a_grant_ends_the_wait_of_its_attempt_only() {
+    let waits = Waits::new(10);
+    let mut wait = waits.register(REQUEST, 2).unwrap();
+    apply(&waits, &[queue_of(1), grant_of(1), queue_of(2)]);
+    assert_eq!(end_of(&mut wait), None, "a grant of attempt 1 is answered by attempt 2's own outcome");
+    apply(&waits, &[grant_of(2)]);
+    assert_eq!(end_of(&mut wait), Some(WaitEnd::Granted(granted())));
+}
+
+#[test]
+fn a_later_attempt_anywhere_supersedes() {
+    let waits = Waits::new(10);
+    let mut wait = waits.register(REQUEST, 1).unwrap();
+    apply(&waits, &[queue_of(1)]);
+    assert_eq!(end_of(&mut wait), None);
+    apply(&waits, &[queue_of(2)]);
+    assert_eq!(end_of(&mut wait), Some(WaitEnd::Superseded { by: 2 }));
+}
+
+#[test]
+fn a_later_attempt_on_this_node_supersedes_and_an_earlier_one_is_refused() {
+    let waits = Waits::new(10);
+    let mut first = waits.register(REQUEST, 1).unwrap();
+    let second = waits.register(REQUEST, 2).unwrap();
+    assert_eq!(end_of(&mut first), Some(WaitEnd::Superseded { by: 2 }));
+    assert_eq!(waits.register(REQUEST, 1).unwrap_err(), CallError::Superseded { by: 2 });
+    drop(first);
+    assert_eq!(waits.len(), 1, "the superseded call leaves its successor registered");
+    drop(second);
+    assert_eq!(waits.len(), 0);
+}
+
+#[test]
+fn the_end_of_a_wait_tells_why() {
+    for (reason, expected) in [
+        (LossReason::Expired, WaitEnd::Expired),
+        (LossReason::Cancelled, WaitEnd::Ended(Ended { reason: LossReason::Cancelled, token: None })),
+    ] {
+        let waits = Waits::new(10);
+        let mut wait = waits.register(REQUEST, 1).unwrap();
+        apply(&waits, &[event(EventKind::WaitEnded { request: REQUEST, attempt: 1, reason })]);
+        assert_eq!(end_of(&mut wait), Some(expected));
+    }
+}
+
+#[test]
+fn waits_are_bounded() {
+    let waits = Waits::new(1);
+    let _first = waits.register(REQUEST, 1).unwrap();
+    let error = waits.register(RequestId { client: 1, counter: 2 }, 1).unwrap_err();
+    assert_eq!(error, CallError::LimitReached { limit: "waits_max", max: 1 });
+}
+
+#[test]
+fn a_stopping_node_ends_its_waits_and_takes_no_more() {
+    let waits = Waits::new(10);
+    let mut wait = waits.register(REQUEST, 1).unwrap();
+    waits.close();
+    assert_eq!(end_of(&mut wait), Some(WaitEnd::Stopping));
+    assert_eq!(waits.register(REQUEST, 2).unwrap_err(), CallError::Stopping);
+}
+
+#[test]
+fn a_node_without_leader_ends_its_waits_but_takes_new_ones() {
+    let waits = Waits::new(10);
+    let mut wait = waits.register(REQUEST, 1).unwrap();
+    waits.adrift();
+    assert_eq!(end_of(&mut wait), Some(WaitEnd::Adrift));
+    assert!(waits.register(REQUEST, 2).is_ok());
+}

@@ -1,0 +1,120 @@
+//! Why a call failed.
+
+use std::time::Duration;
+
+use leasehold_consensus::{ReadError, SubmitError};
+use leasehold_state_machine::{Attempt, Refusal};
+
+/// A call came to no ordinary answer. What each becomes on the wire is decided in the `status` module.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CallError {
+    /// A field of the request is bad. Nothing was done.
+    #[error("{field}: {problem}")]
+    Invalid {
+        /// As in the .proto, for example `locks[0].name`.
+        field: String,
+        /// What is wrong, with the limit.
+        problem: String,
+    },
+    /// The state machine refused the command. Nothing was done.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The command did not come back.
+    #[error(transparent)]
+    Submit(#[from] SubmitError),
+    /// A linearizable read could not be had.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// This node is behind, and takes no calls for now. Nothing was done.
+    #[error("this node is not ready: {why}; nothing was done")]
+    NotReady {
+        /// By the node's own word.
+        why: String,
+    },
+    /// Another call, of this attempt, took over the request id.
+    #[error("superseded by attempt {by} of the same request")]
+    Superseded {
+        /// The attempt that counts now.
+        by: Attempt,
+    },
+    /// A wait ended because this node has known no leader for too long. Its place in the queue lives on until its deadline.
+    #[error("the wait lost contact to a leader; its place in the queue is kept until its deadline")]
+    WaitAdrift,
+    /// A wait outlived the bound on all calls. Its place in the queue lives on until its deadline.
+    #[error("the wait took longer than a call may; its place in the queue is kept until its deadline")]
+    WaitTooLong,
+    /// The caller's own deadline ended the wait, which is being cancelled.
+    #[error("the caller's deadline ended the wait; its place in the queue is given up")]
+    CallerDeadline,
+    /// The node is stopping.
+    #[error("this node is stopping")]
+    Stopping,
+    /// A bound of this node was reached. Nothing was done.
+    #[error("{limit} is at its limit of {max} on this node; nothing was done")]
+    LimitReached {
+        /// Name of the limit.
+        limit: &'static str,
+        /// Its value.
+        max: usize,
+    },
+    /// An operation of a stream has the id of one that is still being worked on. Nothing was done.
+    #[error("operation id {id} is already in use by an unanswered operation of this stream; nothing was done")]
+    DuplicateOperation {
+        /// The id.
+        id: u64,
+    },
+    /// An outcome of another command came back: a defect.
+    #[error("internal error: {command} was answered with the outcome of another command")]
+    ForeignOutcome {
+        /// What was asked.
+        command: &'static str,
+    },
+}
+
+impl CallError {
+    /// A bad field.
+    pub(crate) fn invalid(field: impl Into<String>, problem: impl Into<String>) -> Self {
+        Self::Invalid { field: field.into(), problem: problem.into() }
+    }
+
+    /// When to try again, where sending the same request again may help.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        const SOON: Duration = Duration::from_millis(100);
+        match self {
+            Self::Submit(SubmitError::NoLeader { retry_after }) | Self::Read(ReadError::NoLeader { retry_after }) => {
+                Some(*retry_after)
+            }
+            Self::Submit(SubmitError::Busy { .. } | SubmitError::Stopping | SubmitError::FateUnknown)
+            | Self::Read(ReadError::Stopping)
+            | Self::Refused(Refusal::NotFounded)
+            | Self::NotReady { .. }
+            | Self::WaitAdrift
+            | Self::WaitTooLong
+            | Self::Stopping => Some(SOON),
+            Self::Submit(SubmitError::TooLarge { .. })
+            | Self::Refused(
+                Refusal::TooLate { .. }
+                | Refusal::Invalid { .. }
+                | Refusal::LimitReached { .. }
+                | Refusal::WrongToken { .. }
+                | Refusal::BodyMismatch
+                | Refusal::AlreadyAnswered { .. }
+                | Refusal::Superseded { .. }
+                | Refusal::Level { .. },
+            )
+            | Self::Invalid { .. }
+            | Self::Superseded { .. }
+            | Self::CallerDeadline
+            | Self::LimitReached { .. }
+            | Self::DuplicateOperation { .. }
+            | Self::ForeignOutcome { .. } => None,
+        }
+    }
+
+    /// Whether the same request may be sent again as it is and may fare better.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        self.retry_after().is_some()
+    }
+}
