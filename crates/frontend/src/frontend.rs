@@ -87,10 +87,9 @@ impl Frontend {
         let http_router = http::router(gate, node.id());
         runtime::spawn(watchman.run(node, stop.clone()));
 
-        let connections =
-            |listener| Connections::new(listener, options.connections_max, options.idle_max, cut.clone());
-        let grpc = router
-            .serve_with_incoming_shutdown(connections(listener).into_stream(), stop.clone().cancelled_owned());
+        let connections = |listener| Connections::new(listener, options.connections_max, options.idle_max, cut.clone());
+        let grpc =
+            router.serve_with_incoming_shutdown(connections(listener).into_stream(), stop.clone().cancelled_owned());
         let http = axum::serve(connections(http_listener), http_router)
             .with_graceful_shutdown(stop.clone().cancelled_owned())
             .into_future();

@@ -143,10 +143,7 @@ mod tests {
     #[test]
     fn the_machines_refusals_keep_their_meaning() {
         let code = |refusal: Refusal| verdict(&CallError::Refused(refusal)).0;
-        assert_eq!(
-            code(Refusal::WrongToken { token: FencingToken(1), name: "a".into() }),
-            Code::FailedPrecondition
-        );
+        assert_eq!(code(Refusal::WrongToken { token: FencingToken(1), name: "a".into() }), Code::FailedPrecondition);
         assert_eq!(code(Refusal::LimitReached { limit: "leases_max".into(), max: 1 }), Code::ResourceExhausted);
         assert_eq!(code(Refusal::BodyMismatch), Code::InvalidArgument);
         assert_eq!(code(Refusal::Superseded { attempt: 1, by: 2 }), Code::Aborted);

@@ -24,7 +24,10 @@ fn text(field: &str, value: &str, bytes_max: usize) -> Result<(), CallError> {
         return Err(CallError::invalid(field, "must not be empty"));
     }
     if value.len() > bytes_max {
-        return Err(CallError::invalid(field, format!("is {} bytes long, at most {bytes_max} are allowed", value.len())));
+        return Err(CallError::invalid(
+            field,
+            format!("is {} bytes long, at most {bytes_max} are allowed", value.len()),
+        ));
     }
     if value.chars().any(char::is_control) {
         return Err(CallError::invalid(field, "must not contain control characters"));

@@ -61,7 +61,12 @@ impl Calls {
         }
     }
 
-    async fn acquire_waiting(&self, acquire: Acquire, time: CallTime, guard: CancelGuard) -> Result<Acquired, CallError> {
+    async fn acquire_waiting(
+        &self,
+        acquire: Acquire,
+        time: CallTime,
+        guard: CancelGuard,
+    ) -> Result<Acquired, CallError> {
         // Before it is submitted: this node may apply the grant before the outcome comes back.
         let mut wait = match self.waits.register(acquire.request, acquire.attempt) {
             Ok(wait) => wait,
@@ -144,8 +149,7 @@ impl Calls {
     ) -> Result<v1::CancelAcquireResponse, CallError> {
         self.open()?;
         let id = message.request_id.ok_or_else(|| CallError::invalid("request_id", "is required"))?;
-        let cancel =
-            CancelAcquire { request: validate::request_id(id)?, attempt: validate::attempt(message.attempt) };
+        let cancel = CancelAcquire { request: validate::request_id(id)?, attempt: validate::attempt(message.attempt) };
         match self.node.submit(Operation::CancelAcquire(cancel), time.deadline()).await? {
             Outcome::Cancelled(cancelled) => Ok(convert::cancelled(cancelled)),
             Outcome::Refused(refusal) => Err(refusal.into()),

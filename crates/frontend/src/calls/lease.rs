@@ -28,7 +28,11 @@ impl Calls {
     }
 
     /// Renews leases, together with those of other callers.
-    pub(crate) async fn renew(&self, message: v1::RenewRequest, time: CallTime) -> Result<v1::RenewResponse, CallError> {
+    pub(crate) async fn renew(
+        &self,
+        message: v1::RenewRequest,
+        time: CallTime,
+    ) -> Result<v1::RenewResponse, CallError> {
         self.open()?;
         let leases = validate::renewals(&message.leases)?;
         let renewed = self.renewals.renew(leases, time.deadline()).await?;

@@ -124,11 +124,8 @@ fn split(batch: Vec<Job>, renewed: Vec<Renewed>) {
     let mut renewed = renewed.into_iter();
     for job in batch {
         let own: Vec<Renewed> = renewed.by_ref().take(job.leases.len()).collect();
-        let answer = if own.len() == job.leases.len() {
-            Ok(own)
-        } else {
-            Err(CallError::ForeignOutcome { command: "Renew" })
-        };
+        let answer =
+            if own.len() == job.leases.len() { Ok(own) } else { Err(CallError::ForeignOutcome { command: "Renew" }) };
         let _gone = job.answer.send(answer);
     }
 }

@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use leasehold_consensus::ApplyObserver;
-use leasehold_state_machine::{Attempt, Ended, Event, EventKind, Granted, LossReason, RequestId, RequestView, StateMachine};
+use leasehold_state_machine::{
+    Attempt, Ended, Event, EventKind, Granted, LossReason, RequestId, RequestView, StateMachine,
+};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
