@@ -136,9 +136,8 @@ impl Calls {
 
     /// Waiters of the lock that a wait was for.
     fn queue_length(&self, place: &Place) -> u32 {
-        let state = self.node.state();
-        let lock = state.lock(&place.namespace, &place.name);
-        lock.map_or(0, |lock| u32::try_from(lock.waiters.len()).unwrap_or(u32::MAX))
+        let length = self.node.state().queue_length(&place.namespace, &place.name);
+        u32::try_from(length).unwrap_or(u32::MAX)
     }
 
     /// Gives up a wait, or a grant.

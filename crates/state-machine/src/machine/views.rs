@@ -23,6 +23,12 @@ impl StateMachine {
         (lock.is_some() || self.tables.losses.contains_key(&key)).then(|| self.lock_view(&key, lock))
     }
 
+    /// Length of a lock's queue.
+    #[must_use]
+    pub fn queue_length(&self, namespace: &str, name: &str) -> usize {
+        self.tables.locks.get(&LockKey::new(namespace, name)).map_or(0, Lock::waiters)
+    }
+
     /// Locks with a holder or a waiter whose name begins with `prefix`, after the name `after`, in name order.
     #[must_use]
     pub fn locks(&self, namespace: &str, prefix: &str, after: Option<&str>, max: usize) -> Vec<LockView> {
