@@ -136,7 +136,7 @@ impl Calls {
 
     /// Waiters of the lock that a wait was for.
     fn queue_length(&self, place: &Place) -> u32 {
-        let length = self.node.state().queue_length(&place.namespace, &place.name);
+        let length = self.node.state().waiter_count(&place.namespace, &place.name);
         u32::try_from(length).unwrap_or(u32::MAX)
     }
 

@@ -25,7 +25,7 @@ impl StateMachine {
 
     /// Length of a lock's queue.
     #[must_use]
-    pub fn queue_length(&self, namespace: &str, name: &str) -> usize {
+    pub fn waiter_count(&self, namespace: &str, name: &str) -> usize {
         self.tables.locks.get(&LockKey::new(namespace, name)).map_or(0, Lock::waiters)
     }
 
