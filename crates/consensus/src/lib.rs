@@ -3,12 +3,32 @@
 //! [`Node`] is the cheap handle that the frontend holds. What it submits is batched into log entries by the leader's
 //! proposer, replicated by openraft, and applied to the [`leasehold_state_machine::StateMachine`] of every node.
 
+mod applier;
+mod checkpointer;
 pub mod clock;
+mod convert;
+mod errors;
+mod formation;
+mod forward;
+mod identity;
+mod leader_clock;
+mod leadership;
+mod log_store;
+mod network;
 mod node;
 mod options;
+mod peer_server;
+mod proposer;
+mod raft_config;
+mod read_index;
+mod recovery;
 pub mod runtime;
+mod shared;
 mod status;
+mod transport;
+mod types;
 
-pub use node::{ApplyObserver, Node, ReadError, StartError, StopReason, SubmitError};
+pub use errors::{ReadError, StartError, StopReason, SubmitError};
+pub use node::{ApplyObserver, Node};
 pub use options::{NodeOptions, OptionsError, Tuning};
 pub use status::{ClusterStatus, NodeState, Readiness, Role};

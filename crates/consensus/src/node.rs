@@ -1,15 +1,44 @@
-//! The handle that the frontend holds.
+//! The handle that the frontend holds, and how the parts of a node are put together.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use leasehold_state_machine::{Event, LogTime, Operation, Outcome, StateMachine};
-use parking_lot::RwLockReadGuard;
+use bytes::Bytes;
+use leasehold_state_machine::{
+    CALL_MS_MAX, Command, Event, LogTime, Operation, Outcome, STEP_MS_MAX, StateMachine, codec,
+};
+use openraft::async_runtime::WatchReceiver as _;
+use parking_lot::{Mutex, RwLockReadGuard};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
-use crate::{ClusterStatus, NodeOptions, OptionsError, Readiness};
+use crate::applier::{Applier, Snapshots};
+use crate::checkpointer::Checkpointer;
+use crate::errors::{ReadError, StartError, StopReason, SubmitError};
+use crate::formation::Formation;
+use crate::forward::Forwarder;
+use crate::identity::IdentityFile;
+use crate::leadership::Leadership;
+use crate::log_store::LogStore;
+use crate::network::Network;
+use crate::peer_server::PeerService;
+use crate::proposer::{COMMAND_BYTES_MAX, Fate, PENDING_MAX, Proposal, Proposer, ProposerHandle, Reply};
+use crate::read_index::ReadIndex;
+use crate::recovery::{DataDir, recover};
+use crate::runtime::spawn;
+use crate::shared::Shared;
+use crate::transport::Transport;
+use crate::types::{Member, Raft};
+use crate::{ClusterStatus, NodeOptions, Readiness, raft_config, status};
+
+/// Between two tries to reach a leader.
+const RETRY: Duration = Duration::from_millis(20);
+/// A node whose apply is further behind what it knows to be committed takes no calls.
+const APPLY_LAG_MAX: u64 = 5_000;
+/// Bound on each step of a shutdown.
+const SHUTDOWN_STEP_MAX: Duration = Duration::from_secs(5);
 
 /// Hears of everything that this node applies, in order, from the apply task: must be quick and never block.
 pub trait ApplyObserver: Send + Sync + 'static {
@@ -21,83 +50,27 @@ pub trait ApplyObserver: Send + Sync + 'static {
 
 /// One node of the group. Cheap to clone; the node stops with [`Node::shutdown`].
 #[derive(Clone)]
-pub struct Node {}
-
-/// A command came to nothing that is known.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum SubmitError {
-    /// No leader could be reached in time. The command has had and will have no effect.
-    #[error("no leader; nothing was done")]
-    NoLeader {
-        /// When to try again.
-        retry_after: Duration,
-    },
-    /// Too many commands wait already. The command has had and will have no effect.
-    #[error("this node has {pending} commands pending, its limit; nothing was done")]
-    Busy {
-        /// Pending commands.
-        pending: usize,
-    },
-    /// The command was sent and no outcome came back in time: it may have happened, or happen yet. The same request may
-    /// be sent again anywhere.
-    #[error("no outcome within the deadline; it may have happened")]
-    FateUnknown,
-    /// The command is larger than a log entry may be.
-    #[error("the request is {bytes} bytes long, at most {max} are allowed")]
-    TooLarge {
-        /// Encoded size.
-        bytes: usize,
-        /// The bound.
-        max: usize,
-    },
-    /// The node is stopping.
-    #[error("this node is stopping")]
-    Stopping,
+pub struct Node {
+    parts: Arc<Parts>,
 }
 
-/// A linearizable read could not be had.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ReadError {
-    /// No leader confirmed a read index in time.
-    #[error("no leader confirmed the read in time")]
-    NoLeader {
-        /// When to try again.
-        retry_after: Duration,
-    },
-    /// The node is stopping.
-    #[error("this node is stopping")]
-    Stopping,
+struct Parts {
+    options: NodeOptions,
+    raft: Raft,
+    shared: Arc<Shared>,
+    identity: Arc<IdentityFile>,
+    transport: Arc<Transport>,
+    leadership: Arc<Leadership>,
+    proposer: ProposerHandle,
+    forwarder: Forwarder,
+    read_index: ReadIndex,
+    checkpointer: Arc<Checkpointer>,
+    log: LogStore,
+    stop: CancellationToken,
+    stopped: watch::Sender<Option<StopReason>>,
+    _data_dir: DataDir,
 }
 
-/// Why a node does not start. The text names the file or the option and the way out.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// A bad option.
-    #[error(transparent)]
-    Options(#[from] OptionsError),
-    /// The data folder cannot be used.
-    #[error("{0}")]
-    Data(String),
-    /// The cluster knows this node id by another data folder.
-    #[error("{0}")]
-    Identity(String),
-    /// openraft refused to start.
-    #[error("raft does not start: {0}")]
-    Raft(String),
-}
-
-/// Why a node stopped by itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum StopReason {
-    /// [`Node::shutdown`].
-    Shutdown,
-    /// Storage failed (a failed fsync stops the node), or raft panicked.
-    Fatal(String),
-    /// The cluster knows this node id by another data folder.
-    Identity(String),
-}
-
-#[allow(unused_variables, clippy::todo, clippy::unused_async)]
 impl Node {
     /// Starts a node on an already bound peer listener and returns once it takes part (not: once there is a leader).
     pub async fn start(
@@ -105,63 +78,348 @@ impl Node {
         peer_listener: TcpListener,
         observer: Arc<dyn ApplyObserver>,
     ) -> Result<Self, StartError> {
-        todo!()
+        options.validate()?;
+        let data_dir = DataDir::lock(&options.data_dir)?;
+        let identity = Arc::new(IdentityFile::open(&options.data_dir, options.node_id)?);
+        let found = recover(&data_dir).await?;
+        let tuning = &options.tuning;
+        let shared = Shared::new(options.clock.clone(), found.state, tuning.drift_max_ppm, observer);
+        let checkpointer = Checkpointer::new(Arc::clone(&shared), found.checkpoint);
+        let snapshots = Arc::new(Snapshots { dir: data_dir.snapshots(), newest: Mutex::new(found.snapshot) });
+        let applier =
+            Applier::new(options.node_id, Arc::clone(&shared), Arc::clone(&checkpointer), Arc::clone(&snapshots));
+        let transport = Transport::new(Arc::clone(&identity));
+        let network = Network::new(Arc::clone(&transport));
+        let log = found.log;
+        let config = raft_config::config(tuning)?;
+        let raft = Raft::new(options.node_id, config, network, log.clone(), applier)
+            .await
+            .map_err(|error| StartError::Raft(error.to_string()))?;
+        let stop = CancellationToken::new();
+        let leadership = Leadership::start(raft.clone(), Arc::clone(&shared), tuning.election_max, stop.clone());
+        let proposer = Proposer::start(raft.clone(), Arc::clone(&shared), Arc::clone(&identity), stop.clone());
+        let read_index = ReadIndex::start(raft.clone(), Arc::clone(&leadership), Arc::clone(&transport), stop.clone());
+        let parts = Arc::new(Parts {
+            forwarder: Forwarder::new(Arc::clone(&transport)),
+            raft,
+            shared,
+            identity,
+            transport,
+            leadership,
+            proposer,
+            read_index,
+            checkpointer,
+            log,
+            stop,
+            stopped: watch::Sender::new(None),
+            _data_dir: data_dir,
+            options,
+        });
+        parts.serve_peers(peer_listener, snapshots);
+        parts.watch_over();
+        Ok(Self { parts })
     }
 
     /// This node's id.
     #[must_use]
     pub fn id(&self) -> u64 {
-        todo!()
+        self.parts.options.node_id
     }
 
     /// Submits one operation and waits for its outcome, not longer than `deadline`. On a follower it is forwarded to the
     /// leader; without a leader it is held for a bounded time. Dropping the future does not undo the operation.
     pub async fn submit(&self, operation: Operation, deadline: Instant) -> Result<Outcome, SubmitError> {
-        todo!()
+        let command = self.parts.encode(operation, deadline)?;
+        let mut maybe_sent = false;
+        let outcome = self.parts.submit(&command, deadline, &mut maybe_sent).await;
+        match outcome {
+            Ok(outcome) => Ok(outcome),
+            Err(_) if maybe_sent => Err(SubmitError::FateUnknown),
+            Err(error) => Err(error),
+        }
     }
 
     /// Returns once this node's applied state includes everything that was acknowledged before the call: a following
     /// read of [`Node::state`] is linearizable.
     pub async fn read_barrier(&self, deadline: Instant) -> Result<(), ReadError> {
-        todo!()
+        let parts = &self.parts;
+        let deadline = deadline.min(parts.options.clock.deadline_after(parts.options.tuning.leader_wait_max));
+        let barrier = async {
+            loop {
+                if let Some(index) = parts.read_index.get().await {
+                    let mut applied = parts.shared.applied.subscribe();
+                    // The sender lives as long as `shared`.
+                    let _ = applied.wait_for(|applied| *applied >= index).await;
+                    return;
+                }
+                tokio::time::sleep(RETRY).await;
+            }
+        };
+        tokio::select! {
+            reached = tokio::time::timeout_at(deadline, barrier) => {
+                reached.map_err(|_| ReadError::NoLeader { retry_after: parts.options.tuning.election_max })
+            }
+            () = parts.stop.cancelled() => Err(ReadError::Stopping),
+        }
     }
 
     /// The applied state. Hold the guard shortly and never across an await: apply waits for it.
     #[must_use]
     pub fn state(&self) -> RwLockReadGuard<'_, StateMachine> {
-        todo!()
+        self.parts.shared.state.read()
     }
 
-    /// The leader this node knows, or None since some time: waits end when that lasts too long.
+    /// The leader this node is in contact with, None without one: waits end when that lasts too long.
     #[must_use]
     pub fn leader(&self) -> watch::Receiver<Option<u64>> {
-        todo!()
+        self.parts.leadership.known()
     }
 
     /// Log time of the applied state.
     #[must_use]
     pub fn now(&self) -> LogTime {
-        todo!()
+        self.parts.shared.now()
+    }
+
+    /// Log time that this node dropped while it led, because something held the log up.
+    #[must_use]
+    pub fn log_time_dropped(&self) -> Duration {
+        self.parts.shared.leader_clock.lock().dropped()
     }
 
     /// Whether this node takes calls.
     #[must_use]
     pub fn readiness(&self) -> Readiness {
-        todo!()
+        if self.parts.stop.is_cancelled() {
+            return Readiness::NotReady("stopping".into());
+        }
+        if self.parts.leadership.known().borrow().is_none() {
+            return Readiness::NotReady("no leader is known".into());
+        }
+        if self.parts.shared.state.read().cluster().is_none() {
+            return Readiness::NotReady("the cluster is not founded yet".into());
+        }
+        let lag = self.parts.apply_lag();
+        if lag > APPLY_LAG_MAX {
+            return Readiness::NotReady(format!("apply is {lag} entries behind, at most {APPLY_LAG_MAX} are allowed"));
+        }
+        Readiness::Ready
     }
 
     /// Asks all members, within a short bound.
     pub async fn status(&self) -> ClusterStatus {
-        todo!()
+        let parts = &self.parts;
+        let (cluster, log_time) = {
+            let state = parts.shared.state.read();
+            (state.cluster(), state.now())
+        };
+        let members: Vec<(u64, Member)> = {
+            let metrics = parts.raft.server_metrics();
+            let metrics = metrics.borrow_watched();
+            metrics.membership_config.membership().nodes().map(|(id, member)| (*id, member.clone())).collect()
+        };
+        let own = status::NodeState {
+            id: self.id(),
+            address: parts.options.client_address.clone(),
+            peer_address: parts.options.peer_address.clone(),
+            role: parts.leadership.role(),
+            applied: *parts.shared.applied.borrow(),
+            up: true,
+        };
+        ClusterStatus {
+            cluster,
+            node_id: self.id(),
+            leader: *parts.leadership.known().borrow(),
+            term: parts.leadership.term(),
+            log_time,
+            nodes: status::ask_members(&parts.transport, own, members).await,
+        }
     }
 
     /// Resolves when the node has stopped, by itself or by [`Node::shutdown`].
     pub async fn stopped(&self) -> StopReason {
-        todo!()
+        let mut stopped = self.parts.stopped.subscribe();
+        match stopped.wait_for(Option::is_some).await {
+            Ok(reason) => reason.clone().unwrap_or(StopReason::Shutdown),
+            Err(_) => StopReason::Shutdown,
+        }
     }
 
     /// Stops taking calls, checkpoints, closes the log. Bounded.
     pub async fn shutdown(&self) {
-        todo!()
+        let parts = &self.parts;
+        parts.stop.cancel();
+        let raft = tokio::time::timeout(SHUTDOWN_STEP_MAX, parts.raft.shutdown()).await;
+        if raft.is_err() {
+            tracing::warn!("raft did not stop in time");
+        }
+        match tokio::time::timeout(SHUTDOWN_STEP_MAX, parts.checkpointer.finish()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "no last checkpoint; the log has it all"),
+            Err(_) => tracing::warn!("the last checkpoint took too long; the log has it all"),
+        }
+        if !matches!(tokio::time::timeout(SHUTDOWN_STEP_MAX, parts.log.close()).await, Ok(Ok(()))) {
+            tracing::warn!("the log could not be synced at the end");
+        }
+        parts.stop_with(StopReason::Shutdown);
+    }
+}
+
+impl Parts {
+    fn encode(&self, operation: Operation, deadline: Instant) -> Result<Bytes, SubmitError> {
+        let remaining = deadline.saturating_duration_since(self.options.clock.deadline_after(Duration::ZERO));
+        let remaining_ms = u64::try_from(remaining.as_millis()).unwrap_or(u64::MAX).min(CALL_MS_MAX);
+        let not_after = match operation {
+            Operation::CancelAcquire(_) | Operation::Tick => None,
+            _ => Some(self.shared.now().plus_ms(STEP_MS_MAX + remaining_ms)),
+        };
+        let command = codec::encode_command(&Command { principal: None, not_after, operation });
+        if command.len() > COMMAND_BYTES_MAX {
+            return Err(SubmitError::TooLarge { bytes: command.len(), max: COMMAND_BYTES_MAX });
+        }
+        Ok(command)
+    }
+
+    /// Tries one leader after the other until an outcome comes back. Every command names what it acts on (request id,
+    /// token, lease), so sending it again does no harm.
+    async fn submit(&self, command: &Bytes, deadline: Instant, maybe_sent: &mut bool) -> Result<Outcome, SubmitError> {
+        let mut known = self.leadership.known();
+        loop {
+            let leader = self.wait_for_leader(&mut known, deadline).await?;
+            let Some((target, member)) = self.leadership.target().filter(|(target, _)| *target == leader) else {
+                self.pause(deadline).await?;
+                continue;
+            };
+            let fate = self.send(target, &member, command);
+            let elsewhere = known.wait_for(|known| *known != Some(leader));
+            tokio::select! {
+                fate = fate => match fate {
+                    Ok(Fate::Outcome(outcome)) => return Ok(outcome),
+                    Ok(Fate::Busy) => return Err(SubmitError::Busy { pending: PENDING_MAX }),
+                    Ok(Fate::NotLeader) => self.pause(deadline).await?,
+                    Ok(Fate::Unknown) | Err(_) => {
+                        *maybe_sent = true;
+                        self.pause(deadline).await?;
+                    }
+                },
+                _ = elsewhere => *maybe_sent = true,
+                () = tokio::time::sleep_until(deadline) => {
+                    *maybe_sent = true;
+                    return Err(SubmitError::FateUnknown);
+                }
+                () = self.stop.cancelled() => {
+                    *maybe_sent = true;
+                    return Err(SubmitError::Stopping);
+                }
+            }
+        }
+    }
+
+    fn send(&self, target: u64, member: &Member, command: &Bytes) -> oneshot::Receiver<Fate> {
+        if target != self.options.node_id {
+            return self.forwarder.forward(target, member, command.clone());
+        }
+        let (reply, fate) = oneshot::channel();
+        self.proposer.propose(Proposal { command: command.clone(), reply: Reply::Local(reply) });
+        fate
+    }
+
+    fn no_leader(&self) -> SubmitError {
+        SubmitError::NoLeader { retry_after: self.options.tuning.election_max }
+    }
+
+    async fn wait_for_leader(
+        &self,
+        known: &mut watch::Receiver<Option<u64>>,
+        deadline: Instant,
+    ) -> Result<u64, SubmitError> {
+        let patience = self.options.clock.deadline_after(self.options.tuning.leader_wait_max);
+        tokio::select! {
+            leader = tokio::time::timeout_at(deadline.min(patience), known.wait_for(Option::is_some)) => match leader {
+                Ok(Ok(leader)) => leader.ok_or_else(|| self.no_leader()),
+                Ok(Err(_)) | Err(_) => Err(self.no_leader()),
+            },
+            () = self.stop.cancelled() => Err(SubmitError::Stopping),
+        }
+    }
+
+    async fn pause(&self, deadline: Instant) -> Result<(), SubmitError> {
+        let now = self.options.clock.deadline_after(Duration::ZERO);
+        if now + RETRY >= deadline {
+            return Err(self.no_leader());
+        }
+        tokio::time::sleep(RETRY).await;
+        Ok(())
+    }
+
+    fn apply_lag(&self) -> u64 {
+        let metrics = self.raft.data_metrics();
+        let committed = metrics.borrow_watched().cluster_committed.map_or(0, |id| id.index);
+        committed.saturating_sub(*self.shared.applied.borrow())
+    }
+
+    fn stop_with(&self, reason: StopReason) {
+        self.stop.cancel();
+        self.stopped.send_if_modified(|stopped| {
+            let first = stopped.is_none();
+            stopped.get_or_insert(reason);
+            first
+        });
+    }
+
+    fn serve_peers(self: &Arc<Self>, listener: TcpListener, snapshots: Arc<Snapshots>) {
+        let service = PeerService {
+            raft: self.raft.clone(),
+            shared: Arc::clone(&self.shared),
+            identity: Arc::clone(&self.identity),
+            leadership: Arc::clone(&self.leadership),
+            proposer: self.proposer.clone(),
+            snapshots,
+            receiving: Arc::default(),
+            client_address: self.options.client_address.clone(),
+        };
+        let parts = Arc::clone(self);
+        spawn(async move {
+            if let Err(error) = service.serve(listener, parts.stop.clone()).await {
+                parts.stop_with(StopReason::Fatal(format!("the peer server ended: {error}")));
+            }
+        });
+    }
+
+    /// Forms or finds the cluster, checkpoints, and notices when raft has stopped.
+    fn watch_over(self: &Arc<Self>) {
+        let parts = Arc::clone(self);
+        let fatal = move |error| parts.stop_with(StopReason::Fatal(error));
+        self.checkpointer.run(self.options.tuning.checkpoint_interval, self.stop.clone(), fatal);
+
+        let formation = Formation {
+            raft: self.raft.clone(),
+            identity: Arc::clone(&self.identity),
+            transport: Arc::clone(&self.transport),
+            options: self.options.clone(),
+        };
+        let parts = Arc::clone(self);
+        spawn(async move {
+            if let Some(reason) = formation.run(parts.stop.clone()).await {
+                parts.stop_with(reason);
+            }
+        });
+
+        let parts = Arc::clone(self);
+        spawn(async move {
+            let mut metrics = parts.raft.metrics();
+            loop {
+                let failed = metrics.borrow_and_update().running_state.as_ref().err().map(ToString::to_string);
+                if let Some(error) = failed {
+                    return parts.stop_with(StopReason::Fatal(format!("raft has stopped: {error}")));
+                }
+                tokio::select! {
+                    changed = metrics.changed() => if changed.is_err() {
+                        return parts.stop_with(StopReason::Fatal("raft has stopped".into()));
+                    },
+                    () = parts.stop.cancelled() => return,
+                }
+            }
+        });
     }
 }

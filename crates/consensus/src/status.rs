@@ -1,6 +1,16 @@
 //! What a node says about itself and the cluster.
 
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use leasehold_proto::peer as pb;
 use leasehold_state_machine::{ClusterId, LogTime};
+
+use crate::transport::{Purpose, Transport};
+use crate::types::Member;
+
+/// A member that does not answer within this counts as down.
+const ASK_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// What a node is in Raft.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,4 +66,67 @@ pub enum Readiness {
     Ready,
     /// Not yet, or not any more; the text says why.
     NotReady(String),
+}
+
+pub(crate) fn role_to_pb(role: Role) -> pb::Role {
+    match role {
+        Role::Leader => pb::Role::Leader,
+        Role::Follower => pb::Role::Follower,
+        Role::Candidate => pb::Role::Candidate,
+        Role::Learner => pb::Role::Learner,
+    }
+}
+
+pub(crate) fn role_from_pb(role: pb::Role) -> Role {
+    match role {
+        pb::Role::Leader => Role::Leader,
+        pb::Role::Follower => Role::Follower,
+        pb::Role::Candidate => Role::Candidate,
+        pb::Role::Learner | pb::Role::Unspecified => Role::Learner,
+    }
+}
+
+/// What every member says of itself; what the membership says of those that do not answer.
+pub(crate) async fn ask_members(transport: &Transport, own: NodeState, members: Vec<(u64, Member)>) -> Vec<NodeState> {
+    if members.is_empty() {
+        return vec![own];
+    }
+    join_all(members.into_iter().map(|(id, member)| {
+        let own = (id == own.id).then(|| own.clone());
+        async move {
+            match own {
+                Some(own) => own,
+                None => ask(transport, id, member).await,
+            }
+        }
+    }))
+    .await
+}
+
+async fn ask(transport: &Transport, id: u64, member: Member) -> NodeState {
+    let answer = async {
+        let mut client = transport.client(&member.peer_address, Purpose::Control).ok()?;
+        let asked = tokio::time::timeout(ASK_TIMEOUT, client.identify(pb::IdentifyRequest {})).await;
+        asked.ok()?.ok().map(tonic::Response::into_inner)
+    };
+    // Another folder under the same id is not the member.
+    let answer = answer.await.filter(|answer| answer.node_id == id && answer.incarnation == member.incarnation);
+    match answer {
+        Some(answer) => NodeState {
+            id,
+            role: role_from_pb(answer.role()),
+            address: answer.address,
+            peer_address: member.peer_address,
+            applied: answer.applied,
+            up: true,
+        },
+        None => NodeState {
+            id,
+            address: member.client_address,
+            peer_address: member.peer_address,
+            role: Role::Follower,
+            applied: 0,
+            up: false,
+        },
+    }
 }

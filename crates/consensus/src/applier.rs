@@ -1,0 +1,189 @@
+//! Applies committed entries to the tables: openraft's state machine on this node.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use futures_util::{Stream, StreamExt};
+use leasehold_state_machine::storage::{Checkpoint, SnapshotFile};
+use leasehold_state_machine::{EntryId, codec};
+use openraft::entry::EntryPayload;
+use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine, Snapshot, SnapshotMeta};
+use openraft::type_config::alias::{SnapshotMetaOf, SnapshotOf};
+use parking_lot::{Mutex, RwLockWriteGuard};
+
+use crate::checkpointer::Checkpointer;
+use crate::runtime::spawn_blocking;
+use crate::shared::Shared;
+use crate::types::{BatchBytes, LogId, Member, Membership, Outcomes, StoredMembership, TypeConfig, entry_id, log_id};
+
+/// The one writer of the tables.
+#[derive(Clone)]
+pub(crate) struct Applier {
+    shared: Arc<Shared>,
+    checkpointer: Arc<Checkpointer>,
+    snapshots: Arc<Snapshots>,
+    node_id: u64,
+}
+
+/// The snapshots of this node: a folder, and the newest file in it.
+pub(crate) struct Snapshots {
+    pub(crate) dir: PathBuf,
+    pub(crate) newest: Mutex<Option<SnapshotFile>>,
+}
+
+impl Applier {
+    pub(crate) fn new(
+        node_id: u64,
+        shared: Arc<Shared>,
+        checkpointer: Arc<Checkpointer>,
+        snapshots: Arc<Snapshots>,
+    ) -> Self {
+        Self { shared, checkpointer, snapshots, node_id }
+    }
+
+    /// A leader's clock starts when it has applied an entry of its own leader id.
+    fn start_clock_if_leading(&self, entry: EntryId) {
+        if entry.leader.node != self.node_id {
+            return;
+        }
+        let mut clock = self.shared.leader_clock.lock();
+        if clock.leader() != Some(entry.leader) {
+            let now = self.shared.state.read().now();
+            clock.start(entry.leader, now, self.shared.clock.monotonic());
+            self.shared.proposer_wake.notify_one();
+        }
+    }
+
+    fn apply_batch(&self, entry: EntryId, bytes: &BatchBytes) -> io::Result<Outcomes> {
+        let batch = codec::decode_batch(&bytes.0).map_err(|error| {
+            io::Error::new(io::ErrorKind::InvalidData, format!("log entry {}: {error}", entry.index))
+        })?;
+        if batch.stamped_by == entry.leader {
+            // Before `now` moves on: what exceeds the clamp is dropped for ever.
+            let now = self.shared.now();
+            self.shared.leader_clock.lock().advance(now, self.shared.clock.monotonic());
+        }
+        let mut state = self.shared.state.write();
+        let effects = state.apply(entry, &batch);
+        assert_eq!(effects.outcomes.len(), batch.commands.len(), "one outcome per command");
+        let state = RwLockWriteGuard::downgrade(state);
+        self.shared.observer.applied(&effects.events, &state);
+        self.shared.publish_times(&state);
+        Ok(Outcomes(effects.outcomes))
+    }
+
+    fn apply_entry(&self, id: LogId, payload: &EntryPayload<BatchBytes, u64, Member>) -> io::Result<Outcomes> {
+        let entry = entry_id(id);
+        let outcomes = match payload {
+            EntryPayload::Blank => {
+                self.shared.state.write().apply_blank(entry);
+                Outcomes::default()
+            }
+            EntryPayload::Normal(bytes) => self.apply_batch(entry, bytes)?,
+            EntryPayload::Membership(membership) => {
+                self.shared.state.write().apply_membership(entry, codec::encode(membership));
+                Outcomes::default()
+            }
+        };
+        self.start_clock_if_leading(entry);
+        Ok(outcomes)
+    }
+}
+
+/// The membership that a state recorded, as openraft wants it.
+pub(crate) fn stored_membership(recorded: Option<(EntryId, &[u8])>) -> io::Result<StoredMembership> {
+    let Some((entry, encoded)) = recorded else { return Ok(StoredMembership::default()) };
+    let membership: Membership = codec::decode(encoded)
+        .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, format!("recorded membership: {error}")))?;
+    Ok(StoredMembership::new(Some(log_id(entry)), membership))
+}
+
+pub(crate) fn snapshot_meta(file: &SnapshotFile) -> io::Result<SnapshotMetaOf<TypeConfig>> {
+    let membership = file.head.membership.as_ref().map(|(entry, encoded)| (*entry, encoded.as_slice()));
+    Ok(SnapshotMeta { last_log_id: file.head.last.map(log_id), last_membership: stored_membership(membership)? })
+}
+
+fn as_snapshot(file: SnapshotFile) -> io::Result<SnapshotOf<TypeConfig, SnapshotFile>> {
+    Ok(Snapshot { meta: snapshot_meta(&file)?, snapshot: file })
+}
+
+impl RaftStateMachine<TypeConfig> for Applier {
+    type SnapshotData = SnapshotFile;
+    type SnapshotBuilder = Self;
+
+    async fn applied_state(&mut self) -> Result<(Option<LogId>, StoredMembership), io::Error> {
+        let state = self.shared.state.read();
+        Ok((state.applied().map(log_id), stored_membership(state.membership())?))
+    }
+
+    async fn apply<Strm>(&mut self, mut entries: Strm) -> Result<(), io::Error>
+    where
+        Strm: Stream<Item = Result<EntryResponder<TypeConfig>, io::Error>> + Unpin + openraft::OptionalSend,
+    {
+        while let Some(next) = entries.next().await {
+            let (entry, responder) = next?;
+            let outcomes = self.apply_entry(entry.log_id, &entry.payload)?;
+            self.shared.applied.send_replace(entry.log_id.index);
+            if let Some(responder) = responder {
+                responder.send(outcomes);
+            }
+        }
+        Ok(())
+    }
+
+    async fn get_snapshot_builder(&mut self) -> Self::SnapshotBuilder {
+        self.clone()
+    }
+
+    async fn install_snapshot(
+        &mut self,
+        meta: &SnapshotMetaOf<TypeConfig>,
+        snapshot: SnapshotFile,
+    ) -> Result<(), io::Error> {
+        let index = meta.last_log_id.map_or(0, |id| id.index);
+        let shared = Arc::clone(&self.shared);
+        // The file is durable already: a crash from here on finds it, whatever became of the checkpoint.
+        let swap = move |state| {
+            let mut tables = shared.state.write();
+            *tables = state;
+            let tables = RwLockWriteGuard::downgrade(tables);
+            shared.observer.reset(&tables);
+            shared.publish_times(&tables);
+        };
+        self.checkpointer.install(snapshot.clone(), swap).await?;
+        self.shared.applied.send_replace(index);
+        *self.snapshots.newest.lock() = Some(snapshot.clone());
+        let dir = self.snapshots.dir.clone();
+        let removed = spawn_blocking(move || snapshot.remove_older(&dir)).await.map_err(io::Error::other)?;
+        if let Err(error) = removed {
+            tracing::warn!(%error, "an older snapshot could not be removed");
+        }
+        tracing::info!(log_index = index, "installed a snapshot");
+        Ok(())
+    }
+
+    async fn get_current_snapshot(&mut self) -> Result<Option<SnapshotOf<TypeConfig, SnapshotFile>>, io::Error> {
+        self.snapshots.newest.lock().clone().map(as_snapshot).transpose()
+    }
+}
+
+impl RaftSnapshotBuilder<TypeConfig> for Applier {
+    type SnapshotData = SnapshotFile;
+
+    async fn build_snapshot(&mut self) -> Result<SnapshotOf<TypeConfig, SnapshotFile>, io::Error> {
+        self.checkpointer.checkpoint_now().await?;
+        let dir = self.snapshots.dir.clone();
+        let checkpoint: Checkpoint = self.checkpointer.checkpoint();
+        let file = spawn_blocking(move || SnapshotFile::write(&dir, &checkpoint)).await.map_err(io::Error::other)?;
+        let file = file.map_err(io::Error::other)?.ok_or_else(|| io::Error::other("nothing was applied yet"))?;
+        *self.snapshots.newest.lock() = Some(file.clone());
+        let (dir, newest) = (self.snapshots.dir.clone(), file.clone());
+        let removed = spawn_blocking(move || newest.remove_older(&dir)).await.map_err(io::Error::other)?;
+        if let Err(error) = removed {
+            tracing::warn!(%error, "an older snapshot could not be removed");
+        }
+        tracing::info!(log_index = file.head.last.map(|id| id.index), bytes = file.bytes, "wrote a snapshot");
+        as_snapshot(file)
+    }
+}

@@ -1,0 +1,229 @@
+//! The durable Raft log and vote: openraft's log store over the crate raft-log.
+//!
+//! Appends are readable at once and acknowledged after fdatasync. A failed fsync is never retried as if nothing had
+//! happened: openraft stops the node on it.
+
+mod flusher;
+mod record;
+
+use std::fmt::Debug;
+use std::io;
+use std::ops::{Bound, RangeBounds};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use leasehold_state_machine::storage::files;
+use openraft::OptionalSend;
+use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
+use parking_lot::Mutex;
+use raft_log::RaftLog;
+use raft_log::api::raft_log_writer::RaftLogWriter;
+use tokio::sync::oneshot;
+
+use flusher::{Flusher, Waiting};
+use record::{LogTypes, StoredLogId, from_stored, to_stored};
+
+use crate::types::{Entry, LogId, TypeConfig, Vote};
+
+const FORMAT_FILE: &str = "format";
+const FORMAT_MAGIC: [u8; 8] = *b"LHRAFTLG";
+const FORMAT_VERSION: u8 = 1;
+const CHUNK_BYTES: usize = 64 << 20;
+const CACHE_BYTES: usize = 32 << 20;
+const CACHE_ENTRIES: usize = 20_000;
+const QUEUE_BYTES_MAX: usize = 64 << 20;
+const READ_BUFFER_BYTES: usize = 1 << 20;
+/// Bytes of entries that one read returns, at most (but one entry at least): what one append message may carry.
+const READ_BYTES_MAX: usize = 4 << 20;
+
+/// The log cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LogError {
+    /// Our own marker of the format.
+    #[error(transparent)]
+    Format(#[from] files::RecordError),
+    /// The file system, or a damaged record. A node never votes or serves from such a log.
+    #[error(
+        "the Raft log in {path} cannot be opened: {source}. A damaged log is not used: it may have forgotten a vote or an \
+         entry that was acknowledged. If other members hold a quorum, replace this node with an empty data folder and a \
+         new node id; otherwise restore the folder from a backup"
+    )]
+    Open {
+        /// Folder of the log.
+        path: PathBuf,
+        /// What is wrong.
+        source: io::Error,
+    },
+}
+
+/// Log and vote of one node. Cheap to clone: the clones are openraft's readers.
+#[derive(Clone)]
+pub(crate) struct LogStore {
+    log: Arc<Mutex<RaftLog<LogTypes>>>,
+    flusher: Arc<Flusher>,
+}
+
+impl LogStore {
+    /// Opens the log in `dir`, or makes an empty one. Blocks.
+    pub(crate) fn open(dir: &Path) -> Result<Self, LogError> {
+        let io = |source| LogError::Open { path: dir.to_path_buf(), source };
+        let log_dir = dir.join("wal");
+        let marker = dir.join(FORMAT_FILE);
+        if files::read_record(&marker, FORMAT_MAGIC, FORMAT_VERSION)?.is_none() {
+            if log_dir.exists() {
+                return Err(io(io::Error::new(io::ErrorKind::InvalidData, format!("{} is missing", marker.display()))));
+            }
+            std::fs::create_dir_all(&log_dir).map_err(io)?;
+            files::sync_dir(dir).map_err(io)?;
+            files::write_record(&marker, FORMAT_MAGIC, FORMAT_VERSION, &[])?;
+        }
+        let mut config = raft_log::Config::new(log_dir.display());
+        config.log_cache_max_items = Some(CACHE_ENTRIES);
+        config.log_cache_capacity = Some(CACHE_BYTES);
+        config.wal.chunk_max_size = Some(CHUNK_BYTES);
+        config.wal.read_buffer_size = Some(READ_BUFFER_BYTES);
+        config.wal.flush_queue_max_bytes = Some(QUEUE_BYTES_MAX);
+        // Group commit is the flusher's; waiting for company here would only add to every fsync.
+        config.wal.flush_batch_wait = Some(Duration::ZERO);
+        let log = Arc::new(Mutex::new(RaftLog::open(Arc::new(config)).map_err(io)?));
+        Ok(Self { flusher: Flusher::start(Arc::clone(&log)), log })
+    }
+
+    pub(crate) fn last(&self) -> Option<LogId> {
+        self.log.lock().log_state().last().copied().map(LogId::from)
+    }
+
+    pub(crate) fn purged(&self) -> Option<LogId> {
+        self.log.lock().log_state().purged().copied().map(LogId::from)
+    }
+
+    pub(crate) fn committed(&self) -> Option<LogId> {
+        self.log.lock().log_state().committed().copied().map(LogId::from)
+    }
+
+    /// The entries with these indexes that the log holds, up to `bytes_max` but at least one.
+    pub(crate) fn read(&self, from: u64, to: u64, bytes_max: usize) -> io::Result<Vec<Entry>> {
+        let log = self.log.lock();
+        let mut entries = Vec::new();
+        let mut bytes = 0;
+        for stored in log.read(from, to) {
+            let (id, payload) = stored?;
+            bytes += payload.len();
+            if bytes > bytes_max && !entries.is_empty() {
+                break;
+            }
+            entries.push(from_stored((id, payload))?);
+        }
+        Ok(entries)
+    }
+
+    /// Everything written so far is on disk when this returns.
+    async fn sync(&self) -> io::Result<()> {
+        let (done, synced) = oneshot::channel();
+        self.flusher.sync(&mut self.log.lock(), Waiting::Task(done));
+        synced.await.map_err(|_| io::Error::other("the log's worker has stopped"))?
+    }
+
+    /// Forgets everything through `id`, which may lie beyond the last entry (the checkpoint is ahead of the log).
+    pub(crate) async fn purge_through(&self, id: LogId) -> io::Result<()> {
+        self.log.lock().purge(StoredLogId::from(id))?;
+        self.sync().await
+    }
+
+    /// The last committed id that openraft told, made durable as far as the operating system goes.
+    pub(crate) async fn close(&self) -> io::Result<()> {
+        self.sync().await
+    }
+}
+
+impl RaftLogReader<TypeConfig> for LogStore {
+    async fn try_get_log_entries<RB>(&mut self, range: RB) -> Result<Vec<Entry>, io::Error>
+    where
+        RB: RangeBounds<u64> + Clone + Debug + OptionalSend,
+    {
+        let from = match range.start_bound() {
+            Bound::Included(index) => *index,
+            Bound::Excluded(index) => index.saturating_add(1),
+            Bound::Unbounded => 0,
+        };
+        let to = match range.end_bound() {
+            Bound::Included(index) => index.saturating_add(1),
+            Bound::Excluded(index) => *index,
+            Bound::Unbounded => u64::MAX,
+        };
+        if from >= to {
+            return Ok(Vec::new());
+        }
+        self.read(from, to, usize::MAX)
+    }
+
+    async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> Result<Vec<Entry>, io::Error> {
+        self.read(start, end, READ_BYTES_MAX)
+    }
+
+    async fn read_vote(&mut self) -> Result<Option<Vote>, io::Error> {
+        Ok(self.log.lock().log_state().vote().copied().map(Vote::from))
+    }
+}
+
+impl RaftLogStorage<TypeConfig> for LogStore {
+    type LogReader = Self;
+
+    async fn get_log_state(&mut self) -> Result<LogState<TypeConfig>, io::Error> {
+        Ok(LogState { last_purged_log_id: self.purged(), last_log_id: self.last() })
+    }
+
+    async fn get_log_reader(&mut self) -> Self::LogReader {
+        self.clone()
+    }
+
+    async fn save_vote(&mut self, vote: &Vote) -> Result<(), io::Error> {
+        self.log.lock().save_vote((*vote).into())?;
+        self.sync().await
+    }
+
+    async fn save_committed(&mut self, committed: Option<LogId>) -> Result<(), io::Error> {
+        // Only a hint for the next start: it goes to disk with the next append. raft-log takes none beyond its last entry.
+        let mut log = self.log.lock();
+        if let Some(committed) = committed.map(StoredLogId::from)
+            && log.log_state().last().is_some_and(|last| *last >= committed)
+            && log.log_state().committed().is_none_or(|known| *known < committed)
+        {
+            log.commit(committed)?;
+        }
+        Ok(())
+    }
+
+    async fn read_committed(&mut self) -> Result<Option<LogId>, io::Error> {
+        Ok(self.committed())
+    }
+
+    async fn append<I>(&mut self, entries: I, callback: IOFlushed<TypeConfig>) -> Result<(), io::Error>
+    where
+        I: IntoIterator<Item = Entry> + OptionalSend,
+        I::IntoIter: OptionalSend,
+    {
+        let mut log = self.log.lock();
+        log.append(entries.into_iter().map(to_stored))?;
+        self.flusher.sync(&mut log, Waiting::Append(callback));
+        Ok(())
+    }
+
+    async fn truncate_after(&mut self, last: Option<LogId>) -> Result<(), io::Error> {
+        // Durable with whatever is written next: the records of one log keep their order.
+        let mut log = self.log.lock();
+        let from = last.map_or(0, |id| id.index + 1);
+        let from = from.max(log.log_state().purged().map_or(0, |id| LogId::from(*id).index + 1));
+        log.truncate(from)?;
+        Ok(())
+    }
+
+    async fn purge(&mut self, id: LogId) -> Result<(), io::Error> {
+        self.log.lock().purge(id.into())?;
+        let (done, _) = oneshot::channel();
+        // Files are removed once the purge is on disk; nobody needs to wait for that.
+        self.flusher.sync(&mut self.log.lock(), Waiting::Task(done));
+        Ok(())
+    }
+}

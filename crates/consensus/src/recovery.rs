@@ -1,0 +1,144 @@
+//! What a node finds in its data folder when it starts (DESIGN section 6).
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use leasehold_state_machine::StateMachine;
+use leasehold_state_machine::storage::{Checkpoint, CheckpointError, SnapshotFile};
+use rustix::fs::FlockOperation;
+
+use crate::StartError;
+use crate::log_store::LogStore;
+use crate::runtime::spawn_blocking;
+use crate::types::log_id;
+
+/// Names in a data folder.
+pub(crate) struct DataDir {
+    root: PathBuf,
+    /// Held as long as the node runs: two processes on one folder would destroy it.
+    _lock: File,
+}
+
+impl DataDir {
+    /// Makes the folder if needed and locks it.
+    pub(crate) fn lock(root: &Path) -> Result<Self, StartError> {
+        let refuse = |error: &dyn std::fmt::Display| {
+            StartError::Data(format!("data folder {} cannot be used: {error}", root.display()))
+        };
+        std::fs::create_dir_all(root).map_err(|error| refuse(&error))?;
+        let lock = File::options().create(true).truncate(false).write(true).open(root.join("lock"));
+        let lock = lock.map_err(|error| refuse(&error))?;
+        rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive)
+            .map_err(|_| refuse(&"another process uses it; stop that one first"))?;
+        Ok(Self { root: root.to_path_buf(), _lock: lock })
+    }
+
+    pub(crate) fn log(&self) -> PathBuf {
+        self.root.join("log")
+    }
+
+    pub(crate) fn checkpoint(&self) -> PathBuf {
+        self.root.join("checkpoint")
+    }
+
+    pub(crate) fn snapshots(&self) -> PathBuf {
+        self.root.join("snapshots")
+    }
+}
+
+/// Everything that was found, agreeing with each other.
+pub(crate) struct Recovered {
+    pub(crate) log: LogStore,
+    pub(crate) checkpoint: Checkpoint,
+    pub(crate) state: StateMachine,
+    pub(crate) snapshot: Option<SnapshotFile>,
+}
+
+/// Opens log, checkpoint and snapshot, and brings them into agreement.
+pub(crate) async fn recover(dir: &DataDir) -> Result<Recovered, StartError> {
+    let (log_dir, checkpoint_dir, snapshot_dir) = (dir.log(), dir.checkpoint(), dir.snapshots());
+    let work = move || open_all(&log_dir, &checkpoint_dir, &snapshot_dir);
+    let recovered = spawn_blocking(work).await.map_err(|error| StartError::Data(error.to_string()))??;
+    let (applied, last) = (recovered.state.applied(), recovered.log.last());
+    if let Some(applied) = applied
+        && last.is_none_or(|last| last.index < applied.index)
+    {
+        // A follower applies before its own flush, so after a crash the tables can be ahead of the log.
+        tracing::warn!(applied = applied.index, last = last.map(|id| id.index), "the log ends before the checkpoint");
+        let purged = recovered.log.purge_through(log_id(applied)).await;
+        purged.map_err(|error| StartError::Data(format!("the log cannot be written: {error}")))?;
+    }
+    Ok(recovered)
+}
+
+fn open_all(log_dir: &Path, checkpoint_dir: &Path, snapshot_dir: &Path) -> Result<Recovered, StartError> {
+    let data = |error: &dyn std::fmt::Display| StartError::Data(error.to_string());
+    let log = LogStore::open(log_dir).map_err(|error| data(&error))?;
+    std::fs::create_dir_all(snapshot_dir).map_err(|error| data(&error))?;
+    let snapshot = SnapshotFile::newest(snapshot_dir).map_err(|error| data(&error))?;
+    let purged = log.purged().map(|id| id.index);
+    let (checkpoint, state) = open_checkpoint(checkpoint_dir)?;
+    let state = match choose(state, snapshot.as_ref(), purged)? {
+        Source::Checkpoint(state) => state,
+        Source::Nothing => StateMachine::new(),
+        Source::Snapshot(file) => {
+            let mut state = file.load().map_err(|error| data(&error))?;
+            checkpoint.replace(state.rows()).map_err(|error| data(&error))?;
+            tracing::info!(log_index = index_of(&state), "rebuilt the tables from snapshot {}", file.path.display());
+            state
+        }
+    };
+    Ok(Recovered { log, checkpoint, state, snapshot })
+}
+
+enum Source<'a> {
+    Checkpoint(StateMachine),
+    Snapshot(&'a SnapshotFile),
+    Nothing,
+}
+
+fn index_of(state: &StateMachine) -> Option<u64> {
+    state.applied().map(|id| id.index)
+}
+
+/// The newest state that the log continues. A checkpoint behind the purge point is of no use.
+fn choose(
+    checkpoint: Option<StateMachine>,
+    snapshot: Option<&SnapshotFile>,
+    purged: Option<u64>,
+) -> Result<Source<'_>, StartError> {
+    let checkpoint = checkpoint.filter(|state| index_of(state) >= purged);
+    let snapshot = snapshot.filter(|file| file.head.last.map(|id| id.index) >= purged);
+    match (checkpoint, snapshot) {
+        (Some(state), Some(file)) if file.head.last > state.applied() => Ok(Source::Snapshot(file)),
+        (Some(state), _) => Ok(Source::Checkpoint(state)),
+        (None, Some(file)) => Ok(Source::Snapshot(file)),
+        (None, None) => match purged {
+            None => Ok(Source::Nothing),
+            Some(purged) => Err(StartError::Data(format!(
+                "the log begins after entry {purged}, and neither the checkpoint nor a snapshot holds what came before. If \
+                 other members hold a quorum, replace this node with an empty data folder and a new node id; otherwise \
+                 restore the folder from a backup"
+            ))),
+        },
+    }
+}
+
+/// Opens the checkpoint; one that cannot be used is thrown away, because snapshot and log have it all.
+fn open_checkpoint(dir: &Path) -> Result<(Checkpoint, Option<StateMachine>), StartError> {
+    let opened = Checkpoint::open(dir).and_then(|checkpoint| {
+        let state = checkpoint.load()?;
+        Ok((checkpoint, state))
+    });
+    match opened {
+        Ok(found) => Ok(found),
+        Err(error @ CheckpointError::Version { .. }) => Err(StartError::Data(error.to_string())),
+        Err(error) => {
+            tracing::warn!(%error, "the checkpoint cannot be used; rebuilding it from snapshot and log");
+            let again =
+                |error: &dyn std::fmt::Display| StartError::Data(format!("checkpoint {}: {error}", dir.display()));
+            Checkpoint::discard(dir).map_err(|error| again(&error))?;
+            Ok((Checkpoint::open(dir).map_err(|error| again(&error))?, None))
+        }
+    }
+}
