@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use futures_util::{Stream, StreamExt};
-use leasehold_state_machine::storage::{Checkpoint, SnapshotFile};
-use leasehold_state_machine::{EntryId, codec};
+use leasehold_state_machine::storage::{Checkpoint, SnapshotError, SnapshotFile};
+use leasehold_state_machine::{EntryId, StateMachine, codec};
 use openraft::entry::EntryPayload;
 use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine, Snapshot, SnapshotMeta};
 use openraft::type_config::alias::{SnapshotMetaOf, SnapshotOf};
@@ -175,8 +175,13 @@ impl RaftSnapshotBuilder<TypeConfig> for Applier {
         self.checkpointer.checkpoint_now().await?;
         let dir = self.snapshots.dir.clone();
         let checkpoint: Checkpoint = self.checkpointer.checkpoint();
-        let file = spawn_blocking(move || SnapshotFile::write(&dir, &checkpoint)).await.map_err(io::Error::other)?;
-        let file = file.map_err(io::Error::other)?.ok_or_else(|| io::Error::other("nothing was applied yet"))?;
+        let write = move || match SnapshotFile::write(&dir, &checkpoint)? {
+            Some(file) => Ok(file),
+            // Nothing was applied yet: a snapshot of nothing.
+            None => SnapshotFile::write_state(&dir, &mut StateMachine::new()),
+        };
+        let file = spawn_blocking(write).await.map_err(io::Error::other)?;
+        let file = file.map_err(|error: SnapshotError| io::Error::other(error))?;
         *self.snapshots.newest.lock() = Some(file.clone());
         let (dir, newest) = (self.snapshots.dir.clone(), file.clone());
         let removed = spawn_blocking(move || newest.remove_older(&dir)).await.map_err(io::Error::other)?;

@@ -25,6 +25,8 @@ mod recovery;
 pub mod runtime;
 mod shared;
 mod status;
+#[cfg(test)]
+mod storage_suite;
 mod transport;
 mod types;
 
