@@ -37,13 +37,6 @@ impl Clock {
         self.0.monotonic()
     }
 
-    /// The instant at which a timer that starts now and runs for `wait` ends.
-    #[must_use]
-    #[expect(clippy::disallowed_methods, clippy::unused_self, reason = "this is the clock module")]
-    pub fn deadline_after(&self, wait: Duration) -> tokio::time::Instant {
-        tokio::time::Instant::now() + wait
-    }
-
     /// Time since 1970-01-01 UTC.
     #[must_use]
     pub fn unix(&self) -> Duration {

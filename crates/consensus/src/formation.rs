@@ -46,7 +46,7 @@ impl Formation {
                 Step::Formed => return None,
                 Step::Refused(why) => return Some(StopReason::Identity(why)),
                 Step::Wait(why) => {
-                    if round % ROUNDS_PER_LOG == 0 {
+                    if round.is_multiple_of(ROUNDS_PER_LOG) {
                         tracing::info!(node_id = self.options.node_id, "not a member yet: {why}");
                     }
                 }

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::applier::{Applier, Snapshots};
 use crate::checkpointer::Checkpointer;
+use crate::clock::{deadline_after, time_until};
 use crate::errors::{ReadError, StartError, StopReason, SubmitError};
 use crate::formation::Formation;
 use crate::forward::Forwarder;
@@ -143,7 +144,7 @@ impl Node {
     /// read of [`Node::state`] is linearizable.
     pub async fn read_barrier(&self, deadline: Instant) -> Result<(), ReadError> {
         let parts = &self.parts;
-        let deadline = deadline.min(parts.options.clock.deadline_after(parts.options.tuning.leader_wait_max));
+        let deadline = deadline.min(deadline_after(parts.options.tuning.leader_wait_max));
         let barrier = async {
             loop {
                 if let Some(index) = parts.read_index.get().await {
@@ -164,7 +165,6 @@ impl Node {
     }
 
     /// The applied state. Hold the guard shortly and never across an await: apply waits for it.
-    #[must_use]
     pub fn state(&self) -> RwLockReadGuard<'_, StateMachine> {
         self.parts.shared.state.read()
     }
@@ -267,7 +267,7 @@ impl Node {
 
 impl Parts {
     fn encode(&self, operation: Operation, deadline: Instant) -> Result<Bytes, SubmitError> {
-        let remaining = deadline.saturating_duration_since(self.options.clock.deadline_after(Duration::ZERO));
+        let remaining = time_until(deadline);
         let remaining_ms = u64::try_from(remaining.as_millis()).unwrap_or(u64::MAX).min(CALL_MS_MAX);
         let not_after = match operation {
             Operation::CancelAcquire(_) | Operation::Tick => None,
@@ -333,7 +333,7 @@ impl Parts {
         known: &mut watch::Receiver<Option<u64>>,
         deadline: Instant,
     ) -> Result<u64, SubmitError> {
-        let patience = self.options.clock.deadline_after(self.options.tuning.leader_wait_max);
+        let patience = deadline_after(self.options.tuning.leader_wait_max);
         tokio::select! {
             leader = tokio::time::timeout_at(deadline.min(patience), known.wait_for(Option::is_some)) => match leader {
                 Ok(Ok(leader)) => leader.ok_or_else(|| self.no_leader()),
@@ -344,8 +344,7 @@ impl Parts {
     }
 
     async fn pause(&self, deadline: Instant) -> Result<(), SubmitError> {
-        let now = self.options.clock.deadline_after(Duration::ZERO);
-        if now + RETRY >= deadline {
+        if time_until(deadline) <= RETRY {
             return Err(self.no_leader());
         }
         tokio::time::sleep(RETRY).await;

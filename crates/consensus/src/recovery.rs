@@ -79,7 +79,7 @@ fn open_all(log_dir: &Path, checkpoint_dir: &Path, snapshot_dir: &Path) -> Resul
     let purged = log.purged().map(|id| id.index);
     let (checkpoint, state) = open_checkpoint(checkpoint_dir)?;
     let state = match choose(state, snapshot.as_ref(), purged)? {
-        Source::Checkpoint(state) => state,
+        Source::Checkpoint(state) => *state,
         Source::Nothing => StateMachine::new(),
         Source::Snapshot(file) => {
             let mut state = file.load().map_err(|error| data(&error))?;
@@ -92,7 +92,7 @@ fn open_all(log_dir: &Path, checkpoint_dir: &Path, snapshot_dir: &Path) -> Resul
 }
 
 enum Source<'a> {
-    Checkpoint(StateMachine),
+    Checkpoint(Box<StateMachine>),
     Snapshot(&'a SnapshotFile),
     Nothing,
 }
@@ -111,7 +111,7 @@ fn choose(
     let snapshot = snapshot.filter(|file| file.head.last.map(|id| id.index) >= purged);
     match (checkpoint, snapshot) {
         (Some(state), Some(file)) if file.head.last > state.applied() => Ok(Source::Snapshot(file)),
-        (Some(state), _) => Ok(Source::Checkpoint(state)),
+        (Some(state), _) => Ok(Source::Checkpoint(Box::new(state))),
         (None, Some(file)) => Ok(Source::Snapshot(file)),
         (None, None) => match purged {
             None => Ok(Source::Nothing),

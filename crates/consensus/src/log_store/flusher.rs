@@ -59,7 +59,7 @@ impl Drop for Flushed {
 
 /// `io::Error` cannot be cloned.
 fn copy(result: &io::Result<()>) -> io::Result<()> {
-    result.as_ref().map(|()| ()).map_err(|error| io::Error::new(error.kind(), error.to_string()))
+    result.as_ref().copied().map_err(|error| io::Error::new(error.kind(), error.to_string()))
 }
 
 #[derive(Default)]

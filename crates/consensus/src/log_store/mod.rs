@@ -215,7 +215,9 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         let mut log = self.log.lock();
         let from = last.map_or(0, |id| id.index + 1);
         let from = from.max(log.log_state().purged().map_or(0, |id| LogId::from(*id).index + 1));
-        log.truncate(from)?;
+        if log.log_state().last().is_some_and(|last| LogId::from(*last).index >= from) {
+            log.truncate(from)?;
+        }
         Ok(())
     }
 
