@@ -20,7 +20,7 @@ impl StateMachine {
                 }
             }
             let Some(waiter) = candidates.pop_first() else { return };
-            if self.touch_waiter(waiter) && self.may_go(waiter) {
+            if self.may_go(waiter) && self.touch_waiter(waiter) {
                 self.grant_waiter(waiter);
             }
         }
