@@ -1,6 +1,9 @@
 //! The tables, entry by entry.
 
 mod against_reference;
+mod commands;
 mod failures_of_others;
+mod found_in_review;
 mod log;
 mod reference;
+mod rows;

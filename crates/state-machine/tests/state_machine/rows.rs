@@ -1,0 +1,114 @@
+//! Rows, their hash, and what is refused when a state machine is built from them.
+
+use crate::log::*;
+use leasehold_state_machine::*;
+
+fn some_state() -> Log {
+    let mut log = Log::founded();
+    let first = log.granted(0, try_lock(id(1, 1), "a", 60_000));
+    log.queued(0, wait_lock(id(2, 1), "a", 60_000, 10_000));
+    log.queued(0, Operation::Acquire(acquire_of(id(3, 1), &["a", "b"], 5_000, Wait::For { wait_ms: 500 })));
+    log.granted(0, try_lock(id(1, 2), "c", 60_000));
+    log.released(1, "a", first.grants[0].token);
+    log.cancelled(2, id(9, 9), 4);
+    log.one(3, Operation::SetLimits(SetLimits { namespace: Some("x".into()), limits: Limits::default() }));
+    log.index += 1;
+    log.machine.apply_membership(EntryId { leader: log.leader, index: log.index }, vec![1, 2, 3]);
+    log
+}
+
+#[test]
+fn rows_make_the_same_machine() {
+    let mut log = some_state();
+    let rows = log.machine.rows();
+    let tags: std::collections::BTreeSet<u8> = rows.iter().map(|(key, _)| key[0]).collect();
+    assert_eq!(tags.into_iter().collect::<Vec<_>>(), [0, 1, 2, 3, 4, 5, 6, 7, 8], "every table has a row");
+    let mut copy = StateMachine::from_rows(rows.clone()).unwrap();
+    assert_eq!(copy.rows(), rows);
+    assert_eq!(copy.membership(), log.machine.membership());
+    assert_eq!(copy.applied(), log.machine.applied());
+    assert_eq!(copy.take_changes().rows.len(), 1, "only the header: nothing is pending");
+}
+
+#[test]
+fn head_can_be_read_without_the_rest() {
+    let mut log = some_state();
+    let rows = log.machine.rows();
+    assert_eq!(rows[0].0, HEADER_KEY);
+    let head = decode_head(&rows[0].1).unwrap();
+    assert_eq!(head.cluster, Some(ClusterId(7)));
+    assert_eq!(head.applied, log.machine.applied());
+    assert_eq!(head.now, log.machine.now());
+    assert_eq!(head.membership.map(|(_, encoded)| encoded), Some(vec![1, 2, 3]));
+    assert_eq!(head.state_hash, log.machine.state_hash());
+}
+
+/// The hash is part of what nodes compare and of what lies on disk: it must not change with a build or a platform.
+#[test]
+fn hash_of_a_known_state_is_what_it_always_was() {
+    assert_eq!(format!("{:032x}", StateMachine::new().state_hash()), EMPTY_HASH);
+    assert_eq!(format!("{:032x}", some_state().machine.state_hash()), SOME_HASH);
+}
+
+const EMPTY_HASH: &str = "ecfdb0685a32c69bf68507aea5aa66de";
+const SOME_HASH: &str = "8013786b40feb9c9d0732e5062da051d";
+
+#[test]
+fn every_missing_row_is_noticed() {
+    let rows = some_state().machine.rows();
+    for at in 0..rows.len() {
+        let mut rows = rows.clone();
+        rows.remove(at);
+        let error = StateMachine::from_rows(rows).unwrap_err();
+        assert_eq!(matches!(error, RestoreError::NoHeader), at == 0, "row {at}: {error}");
+    }
+}
+
+#[test]
+fn every_flipped_bit_is_noticed() {
+    let rows = some_state().machine.rows();
+    for at in 0..rows.len() {
+        for byte in 0..rows[at].1.len() {
+            let mut rows = rows.clone();
+            rows[at].1[byte] ^= 1 << (byte % 8);
+            assert!(StateMachine::from_rows(rows).is_err(), "byte {byte} of row {at}");
+        }
+        for byte in 0..rows[at].0.len() {
+            let mut rows = rows.clone();
+            rows[at].0[byte] ^= 1 << (byte % 8);
+            assert!(StateMachine::from_rows(rows).is_err(), "byte {byte} of the key of row {at}");
+        }
+    }
+}
+
+#[test]
+fn doubled_and_disordered_rows_are_refused() {
+    let mut rows = some_state().machine.rows();
+    rows.swap(1, 2);
+    assert!(matches!(StateMachine::from_rows(rows.clone()).unwrap_err(), RestoreError::Inconsistent(_)));
+    rows.swap(1, 2);
+    rows.insert(3, rows[3].clone());
+    assert!(matches!(StateMachine::from_rows(rows).unwrap_err(), RestoreError::Inconsistent(_)));
+    assert!(matches!(StateMachine::from_rows([]).unwrap_err(), RestoreError::NoHeader));
+}
+
+#[test]
+fn rows_that_come_and_go_between_checkpoints_are_never_written() {
+    let mut log = some_state();
+    log.machine.take_changes();
+    let granted = log.granted(10, try_lock(id(1, 3), "short", 1_000));
+    log.released(11, "short", granted.grants[0].token);
+    let hash = log.machine.state_hash();
+    let changes = log.machine.take_changes();
+    assert!(changes.rows.iter().all(|row| row.value.is_some()), "no row is removed that was never there");
+    assert!(!changes.rows.iter().any(|row| row.key[0] == 2 || row.key[0] == 3), "neither lease nor grant");
+    assert_eq!(log.machine.state_hash(), hash);
+}
+
+#[test]
+#[should_panic(expected = "follows")]
+fn entry_that_was_applied_before_is_a_bug() {
+    let mut log = Log::founded();
+    log.index -= 1;
+    log.tick(0);
+}
