@@ -1,4 +1,5 @@
 //! Bytes that are not ours: refused, without a panic and without much memory. A process of its own, as it measures.
+#![allow(clippy::unwrap_used)]
 
 use bytes::Bytes;
 use leasehold_state_machine::codec::{self, DecodeError};

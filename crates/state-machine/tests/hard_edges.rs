@@ -1,4 +1,5 @@
 //! DESIGN section 2: the state machine is deterministic, only its storage knows sled, and one module encodes bytes.
+#![allow(clippy::unwrap_used)]
 
 use std::path::{Path, PathBuf};
 

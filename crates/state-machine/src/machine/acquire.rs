@@ -92,7 +92,7 @@ impl StateMachine {
             self.use_known(acquire, known.clone());
         }
         let deadline = self.tables.waiters.get(&waiter).expect("a waiting request has a waiter").deadline;
-        Ok(Outcome::Queued(Queued { ahead: self.queue_length(&wanted).saturating_sub(1), deadline }))
+        Ok(Outcome::Queued(Queued { ahead: self.longest_queue(&wanted).saturating_sub(1), deadline }))
     }
 
     /// A request without an effect so far. Everything is checked before anything changes.
@@ -118,7 +118,7 @@ impl StateMachine {
             self.use_instance(acquire.request.client, acquire.lowest_unanswered);
             return Ok(Outcome::Granted(self.grant(claim, acquire.attempt, Some(body), false)));
         }
-        if self.queue_length(&wanted) >= limits.waiters_per_lock_max {
+        if self.longest_queue(&wanted) >= limits.waiters_per_lock_max {
             return Err(limit_reached("waiters_per_lock_max", u64::from(limits.waiters_per_lock_max)));
         }
         Ok(self.enqueue(acquire, wanted, body))
@@ -128,7 +128,7 @@ impl StateMachine {
         let Wait::For { wait_ms } = acquire.wait else { unreachable!("a try does not queue") };
         let since = self.now();
         let deadline = since.plus_ms(wait_ms);
-        let ahead = self.queue_length(&wanted);
+        let ahead = self.longest_queue(&wanted);
         let id = WaiterId(self.tables.header.next_waiter);
         self.tables.header.next_waiter += 1;
         let claim = self.claim(acquire, wanted);
@@ -167,7 +167,7 @@ impl StateMachine {
     }
 
     /// The longest of the queues of these locks.
-    fn queue_length(&self, wanted: &[Wanted]) -> u32 {
+    fn longest_queue(&self, wanted: &[Wanted]) -> u32 {
         let waiters = |wanted: &Wanted| self.tables.locks.get(&wanted.lock).map_or(0, |lock| lock.waiters());
         wanted.iter().map(waiters).max().map_or(0, |length| u32::try_from(length).unwrap_or(u32::MAX))
     }

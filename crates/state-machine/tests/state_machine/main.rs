@@ -1,4 +1,5 @@
 //! The tables, entry by entry.
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 mod against_reference;
 mod commands;
