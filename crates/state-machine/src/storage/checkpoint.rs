@@ -5,100 +5,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use super::bounded_batch::BoundedBatch;
 use super::gate::Gate;
 use super::snapshot_format::Head;
 use super::store::{Scan, Store};
-use super::{ROW_KEY_BYTES_MAX, ROW_VALUE_BYTES_MAX, SnapshotError, SnapshotFile};
+use super::{CheckpointError, ROW_KEY_BYTES_MAX, ROW_VALUE_BYTES_MAX, SnapshotError, SnapshotFile};
 use crate::{Changes, HEADER_KEY, RestoreError, StateMachine};
 
 /// Version of what this module puts into sled.
 const VERSION: u8 = 1;
-/// Rows of one batch while the whole checkpoint is replaced, and their bytes.
-const REPLACE_BATCH_ROWS: usize = 1_000;
-const REPLACE_BATCH_BYTES: usize = 1 << 20;
-
 // The one tree. Rows of the tables have ROW before their own key; what only this module knows lies before them.
 const ROW: u8 = b'r';
 const KEY_VERSION: &[u8] = b"m/version";
 /// There while the whole content is replaced: what lies beside it is neither the old state nor the new one.
 const KEY_REPLACING: &[u8] = b"m/replacing";
-
-/// Why a checkpoint cannot be used or written.
-#[derive(Debug, thiserror::Error)]
-pub enum CheckpointError {
-    /// sled does not open the folder, or fails.
-    #[error("checkpoint {path}: {source}. Remove the folder: it will be rebuilt from snapshot and log")]
-    Sled {
-        /// Folder of the checkpoint.
-        path: PathBuf,
-        /// What sled says.
-        source: sled::Error,
-    },
-    /// sled panicked, which it does on some damage.
-    #[error("checkpoint {path}: sled panicked: {message}. Remove the folder: it will be rebuilt from snapshot and log")]
-    Panicked {
-        /// Folder of the checkpoint.
-        path: PathBuf,
-        /// What it said.
-        message: String,
-    },
-    /// An earlier process ended while it read the folder: it may be what ended it.
-    #[error(
-        "checkpoint {path}: a process ended while it opened this. Remove the folder: it will be rebuilt from snapshot and log"
-    )]
-    Interrupted {
-        /// Folder of the checkpoint.
-        path: PathBuf,
-    },
-    /// Another handle has it open. Not damage: nothing may be removed.
-    #[error("checkpoint {path} is in use by another process. Stop that one, or give this one a data folder of its own")]
-    InUse {
-        /// Folder of the checkpoint.
-        path: PathBuf,
-    },
-    /// A replacement was begun and not finished: only another [`Checkpoint::replace`] or [`Checkpoint::install`] helps.
-    #[error("checkpoint {path} was being replaced: it takes changed rows again once that is done")]
-    Replacing {
-        /// Folder of the checkpoint.
-        path: PathBuf,
-    },
-    /// The rows are there, but do not make a state machine (hash, decoding, contradiction).
-    #[error("checkpoint {path}: {source}. Remove the folder: it will be rebuilt from snapshot and log")]
-    Restore {
-        /// Folder of the checkpoint.
-        path: PathBuf,
-        /// What is wrong.
-        source: RestoreError,
-    },
-    /// Another format version wrote the folder.
-    #[error(
-        "checkpoint {path} has format version {found}; this build reads {supported}. Remove the folder: it will be rebuilt from snapshot and log"
-    )]
-    Version {
-        /// Folder of the checkpoint.
-        path: PathBuf,
-        /// Version on disk.
-        found: u8,
-        /// Version of this build.
-        supported: u8,
-    },
-}
-
-impl CheckpointError {
-    /// Whether [`Checkpoint::discard`] and rebuilding from snapshot and log is the answer. Otherwise nothing in the
-    /// folder is wrong.
-    #[must_use]
-    pub fn is_discardable(&self) -> bool {
-        match self {
-            Self::Sled { .. }
-            | Self::Panicked { .. }
-            | Self::Interrupted { .. }
-            | Self::Restore { .. }
-            | Self::Version { .. } => true,
-            Self::InUse { .. } | Self::Replacing { .. } => false,
-        }
-    }
-}
 
 /// Handle to the sled folder. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -179,6 +99,7 @@ impl Checkpoint {
             return Err(CheckpointError::Replacing { path: self.inner.dir.clone() });
         }
         let mut batch = sled::Batch::default();
+        let count = changes.rows.len();
         for row in changes.rows {
             check_row(&row.key, row.value.as_deref().unwrap_or_default());
             match row.value {
@@ -186,7 +107,7 @@ impl Checkpoint {
                 None => batch.remove(row_key(&row.key)),
             }
         }
-        self.inner.store.run(|db| db.apply_batch(batch))
+        self.inner.store.apply(batch, count)
     }
 
     /// Replaces everything by these rows, which come in key order. Atomic for readers after a crash: either the old
@@ -313,44 +234,6 @@ impl Checkpoint {
         store.flush()?;
         self.inner.replacing.store(false, Ordering::Release);
         Ok(())
-    }
-}
-
-/// Changes that go in by batches of bounded size, in the order in which they are given.
-struct BoundedBatch<'a> {
-    store: &'a Store,
-    batch: sled::Batch,
-    rows: usize,
-    bytes: usize,
-}
-
-impl<'a> BoundedBatch<'a> {
-    fn new(store: &'a Store) -> Self {
-        Self { store, batch: sled::Batch::default(), rows: 0, bytes: 0 }
-    }
-
-    fn insert(&mut self, key: &[u8], value: Vec<u8>) -> Result<(), CheckpointError> {
-        let bytes = key.len() + value.len();
-        self.batch.insert(key, value);
-        self.added(bytes)
-    }
-
-    fn remove(&mut self, key: sled::IVec) -> Result<(), CheckpointError> {
-        let bytes = key.len();
-        self.batch.remove(key);
-        self.added(bytes)
-    }
-
-    fn added(&mut self, bytes: usize) -> Result<(), CheckpointError> {
-        self.rows += 1;
-        self.bytes += bytes;
-        if self.rows < REPLACE_BATCH_ROWS && self.bytes < REPLACE_BATCH_BYTES { Ok(()) } else { self.apply() }
-    }
-
-    fn apply(&mut self) -> Result<(), CheckpointError> {
-        (self.rows, self.bytes) = (0, 0);
-        let batch = std::mem::take(&mut self.batch);
-        self.store.run(|db| db.apply_batch(batch))
     }
 }
 

@@ -3,7 +3,9 @@
 //! Everything here blocks: call it off the async threads. The data folder belongs to one process; who opens it first
 //! makes sure of that.
 
+mod bounded_batch;
 mod checkpoint;
+mod checkpoint_error;
 pub mod files;
 mod gate;
 mod receiver;
@@ -15,6 +17,7 @@ mod temporary;
 mod tests;
 
 pub use checkpoint::*;
+pub use checkpoint_error::*;
 pub use gate::{HOLD_CHANGED_ROWS_MAX, HOLD_MS_MAX};
 pub use receiver::*;
 pub use snapshot::*;
