@@ -7,6 +7,7 @@ mod applier;
 mod checkpointer;
 pub mod clock;
 mod convert;
+pub mod debug;
 mod errors;
 mod formation;
 mod forward;

@@ -11,7 +11,8 @@ use raft_log::RaftLog;
 use raft_log::api::raft_log_writer::RaftLogWriter;
 use tokio::sync::{mpsc, oneshot};
 
-use super::record::LogTypes;
+use super::mark::{Mark, MarkFile};
+use super::record::{LogTypes, StoredLogId};
 use crate::runtime::spawn;
 use crate::types::TypeConfig;
 
@@ -36,11 +37,15 @@ impl Waiting {
 /// Called by raft-log's worker when an fsync is done.
 pub(crate) struct Flushed {
     waiting: Vec<Waiting>,
+    /// What the log has once this fsync is done, and how often it had been cut back when the fsync began.
+    durable: Mark,
+    cuts: u64,
     flusher: Arc<Flusher>,
 }
 
 impl raft_log::Callback for Flushed {
     fn send(mut self, result: Result<(), io::Error>) {
+        let result = result.and_then(|()| self.flusher.note(self.durable, self.cuts));
         for waiting in self.waiting.drain(..) {
             waiting.complete(copy(&result));
         }
@@ -73,19 +78,27 @@ struct Queue {
 /// Starts fsyncs, one at a time.
 pub(crate) struct Flusher {
     queue: Mutex<Queue>,
+    marked: Mutex<Marked>,
     next: mpsc::UnboundedSender<()>,
+}
+
+struct Marked {
+    file: MarkFile,
+    /// How often the log was cut back.
+    cuts: u64,
 }
 
 impl Flusher {
     /// `log` is shared with the log store; fsyncs after the first are started by a task of their own, because the worker
     /// that reports the end of one must not wait for the log.
-    pub(crate) fn start(log: Arc<Mutex<RaftLog<LogTypes>>>) -> Arc<Self> {
+    pub(super) fn start(log: &Arc<Mutex<RaftLog<LogTypes>>>, file: MarkFile) -> Arc<Self> {
         let (next, mut wake) = mpsc::unbounded_channel();
-        let flusher = Arc::new(Self { queue: Mutex::default(), next });
-        let weak = Arc::downgrade(&flusher);
+        let marked = Mutex::new(Marked { file, cuts: 0 });
+        let flusher = Arc::new(Self { queue: Mutex::default(), marked, next });
+        let (log, weak) = (Arc::downgrade(log), Arc::downgrade(&flusher));
         spawn(async move {
             while wake.recv().await.is_some() {
-                let Some(flusher) = weak.upgrade() else { break };
+                let (Some(log), Some(flusher)) = (log.upgrade(), weak.upgrade()) else { break };
                 flusher.flush(&mut log.lock());
             }
         });
@@ -118,9 +131,31 @@ impl Flusher {
         }
         queue.in_flight = true;
         drop(queue);
-        if let Err(error) = log.flush(true, Some(Flushed { waiting, flusher: Arc::clone(self) })) {
+        let state = log.log_state();
+        let durable = Mark { last: state.last().copied(), vote: state.vote().copied() };
+        let cuts = self.marked.lock().cuts;
+        let flushed = Flushed { waiting, durable, cuts, flusher: Arc::clone(self) };
+        if let Err(error) = log.flush(true, Some(flushed)) {
             self.landed(Err(error));
         }
+    }
+
+    /// Notes what the log has now, before anybody is told.
+    fn note(&self, durable: Mark, cuts: u64) -> io::Result<()> {
+        let mut marked = self.marked.lock();
+        let known = marked.file.get();
+        // The log was cut back while this fsync ran: what it had then says nothing about what it has to have.
+        let last = if cuts == marked.cuts { durable.last } else { known.last };
+        let mark = Mark { last, vote: durable.vote };
+        if mark.vote == known.vote { marked.file.set(mark) } else { marked.file.set_durably(mark) }
+    }
+
+    /// To be called before the log is cut back to `last`: from then on no more than that has to be there.
+    pub(super) fn cut_back(&self, last: Option<StoredLogId>) -> io::Result<()> {
+        let mut marked = self.marked.lock();
+        marked.cuts += 1;
+        let known = marked.file.get();
+        marked.file.set_durably(Mark { last: known.last.min(last), ..known })
     }
 
     fn landed(&self, result: io::Result<()>) {

@@ -4,7 +4,10 @@
 //! happened: openraft stops the node on it.
 
 mod flusher;
+mod mark;
 mod record;
+#[cfg(test)]
+mod tests;
 
 use std::fmt::Debug;
 use std::io;
@@ -22,11 +25,13 @@ use raft_log::api::raft_log_writer::RaftLogWriter;
 use tokio::sync::oneshot;
 
 use flusher::{Flusher, Waiting};
+use mark::MarkFile;
 use record::{LogTypes, StoredLogId, from_stored, to_stored};
 
 use crate::types::{Entry, LogId, TypeConfig, Vote};
 
 const FORMAT_FILE: &str = "format";
+const MARK_FILE: &str = "mark";
 const FORMAT_MAGIC: [u8; 8] = *b"LHRAFTLG";
 const FORMAT_VERSION: u8 = 1;
 const CHUNK_BYTES: usize = 64 << 20;
@@ -87,7 +92,9 @@ impl LogStore {
         // Group commit is the flusher's; waiting for company here would only add to every fsync.
         config.wal.flush_batch_wait = Some(Duration::ZERO);
         let log = Arc::new(Mutex::new(RaftLog::open(Arc::new(config)).map_err(io)?));
-        Ok(Self { flusher: Flusher::start(Arc::clone(&log)), log })
+        let mark = MarkFile::open(&dir.join(MARK_FILE)).map_err(io)?;
+        check_against_mark(&log.lock(), &mark).map_err(io)?;
+        Ok(Self { flusher: Flusher::start(&log, mark), log })
     }
 
     pub(crate) fn last(&self) -> Option<LogId> {
@@ -135,6 +142,19 @@ impl LogStore {
     pub(crate) async fn close(&self) -> io::Result<()> {
         self.sync().await
     }
+}
+
+/// Refuses a log that has less than this node acknowledged.
+fn check_against_mark(log: &RaftLog<LogTypes>, mark: &MarkFile) -> io::Result<()> {
+    let (state, mark) = (log.log_state(), mark.get());
+    let damaged = |text: String| Err(io::Error::new(io::ErrorKind::InvalidData, text));
+    if state.last().copied() < mark.last {
+        return damaged(format!("it ends at {:?}, but {:?} was acknowledged", state.last(), mark.last));
+    }
+    if state.vote().copied() < mark.vote {
+        return damaged(format!("its vote is {:?}, but {:?} was given", state.vote(), mark.vote));
+    }
+    Ok(())
 }
 
 impl RaftLogReader<TypeConfig> for LogStore {
@@ -216,6 +236,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         let from = last.map_or(0, |id| id.index + 1);
         let from = from.max(log.log_state().purged().map_or(0, |id| LogId::from(*id).index + 1));
         if log.log_state().last().is_some_and(|last| LogId::from(*last).index >= from) {
+            self.flusher.cut_back(last.map(StoredLogId::from).max(log.log_state().purged().copied()))?;
             log.truncate(from)?;
         }
         Ok(())
