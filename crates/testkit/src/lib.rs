@@ -1,1 +1,10 @@
-//! Placeholder.
+//! What Leasehold's tests are made of: real clusters, recorded histories, and one checker for all of them.
+//!
+//! [`cluster`] runs processes of the real binary. [`workload`] drives them through the client crate and records every
+//! call on one clock ([`history`]). [`dump`] reads what the nodes' logs say afterwards. [`checker`] holds both against
+//! the invariants C1 to C12 of TESTING.md, one file each, with a reference model of its own.
+
+pub mod checker;
+pub mod clock;
+pub mod dump;
+pub mod history;

@@ -1,0 +1,96 @@
+//! C5: not late: when a lease runs out with somebody waiting, the next one has the lock within
+//! ttl × (1 + 2 drift) + the outages + one tick per leader change, and what a busy machine adds.
+
+use std::time::Duration;
+
+use super::facts::Facts;
+use super::model::{ReplayedGrant, Why};
+use super::report::{Invariant::C5, Report};
+use crate::clock::Moment;
+use crate::history::{Call, Response};
+
+pub(super) fn check(facts: &Facts<'_>, report: &mut Report) {
+    let Some(replay) = &facts.replay else { return };
+    for (expired, next) in replay.successions() {
+        if expired.end.as_ref().is_none_or(|end| end.why != Why::Expired) {
+            continue;
+        }
+        let (Some(held), Some(next_seen)) = (facts.seen.get(&expired.token), facts.seen.get(&next.token)) else {
+            continue;
+        };
+        let (Some(first), Some(taken)) = (held.acquire(), next_seen.acquire()) else { continue };
+        let (Some(ends), Some(granted)) = (latest_end(facts, expired), taken.complete) else { continue };
+        let Some(outages) = outages(facts, first.invoke, granted) else { continue };
+        let slack_ms = facts.bounds.late_slack_ms + facts.bounds.tick_ms * leader_changes(facts, expired, next);
+        let due = ends.max(taken.sent());
+        let latest = Moment(due.0 + u64::try_from(outages.as_nanos()).unwrap_or(u64::MAX)).plus_ms(slack_ms);
+        report.hold(C5, granted <= latest, || {
+            format!(
+                "{}: the lease of token {} was over by {ends}, token {} was granted only at {granted}: later than {latest} \
+                 (outages {outages:?}, slack {slack_ms} ms)",
+                expired.lock, expired.token, next.token
+            )
+        });
+    }
+}
+
+/// The last moment at which the lease can have run out; None when that is not known.
+fn latest_end(facts: &Facts<'_>, grant: &ReplayedGrant) -> Option<Moment> {
+    let stretch = |ttl_ms: u64| ttl_ms + (ttl_ms * 2 * facts.bounds.drift_max_ppm).div_ceil(1_000_000);
+    let seen = facts.seen.get(&grant.token)?;
+    let mut latest = Moment::default();
+    for record in seen.acquires.iter().chain(&seen.renewals) {
+        let ttl_ms = match (&record.call, &record.response) {
+            (Call::Acquire(acquire), Response::Granted { .. }) => acquire.ttl_ms,
+            (Call::Renew(renew), Response::Renewed { .. }) => renew.ttl_ms,
+            (_, Response::Unknown) => return None,
+            _ => continue,
+        };
+        latest = latest.max(record.complete?.plus_ms(stretch(ttl_ms)));
+    }
+    Some(latest)
+}
+
+/// How long faults lasted between two moments; None when one of them never ended.
+fn outages(facts: &Facts<'_>, from: Moment, until: Moment) -> Option<Duration> {
+    let overlapping =
+        facts.faults.iter().filter(|fault| fault.begin <= until && fault.end.is_none_or(|end| end >= from));
+    overlapping.map(|fault| Some(fault.end?.min(until).since(fault.begin.max(from)))).sum()
+}
+
+fn leader_changes(facts: &Facts<'_>, from: &ReplayedGrant, to: &ReplayedGrant) -> u64 {
+    let term = |index: u64| {
+        let entries = &facts.log.as_ref().map(|log| &log.log.entries)?;
+        let at = entries.binary_search_by_key(&index, |entry| entry.index).ok()?;
+        Some(entries[at].term)
+    };
+    term(to.index).unwrap_or(0).saturating_sub(term(from.index).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{Fixture, grants, queued};
+    use super::C5;
+
+    /// Token 1 is granted at 10 and not renewed, token 2 waits and is granted by the expiry.
+    fn expiry() -> Fixture {
+        let fixture = Fixture::default().founded().acquire(10, "a", 1, None, grants("a", 1));
+        fixture.acquire(20, "a", 2, Some(9_000), queued(0, 9_020)).tick(1_011).node(1)
+    }
+
+    #[test]
+    fn a_grant_right_after_the_expiry_passes() {
+        expiry().granted("a", 1, 5, 15).waited("a", 2, 18, 1_050).assert_holds(C5);
+    }
+
+    #[test]
+    fn an_outage_excuses() {
+        expiry().granted("a", 1, 5, 15).waited("a", 2, 18, 8_000).fault(500, 7_500).assert_holds(C5);
+    }
+
+    #[test]
+    fn a_grant_seconds_after_the_expiry_is_caught() {
+        let fixture = expiry().granted("a", 1, 5, 15).waited("a", 2, 18, 8_000).fault(500, 600);
+        fixture.assert_broken(C5, &["C5", "default/a", "token 1", "over by 1.017000 s", "token 2", "8.000000 s"]);
+    }
+}
