@@ -226,10 +226,11 @@ impl Node {
             applied: *parts.shared.applied.borrow(),
             up: true,
         };
+        let leader = *parts.leadership.known().borrow();
         ClusterStatus {
             cluster,
             node_id: self.id(),
-            leader: *parts.leadership.known().borrow(),
+            leader,
             term: parts.leadership.term(),
             log_time,
             nodes: status::ask_members(&parts.transport, own, members).await,
@@ -291,7 +292,8 @@ impl Parts {
                 continue;
             };
             let fate = self.send(target, &member, command);
-            let elsewhere = known.wait_for(|known| *known != Some(leader));
+            // Mapped at once: what `wait_for` gives is a lock, and must not live across an await.
+            let elsewhere = async { known.wait_for(|known| *known != Some(leader)).await.map(drop) };
             tokio::select! {
                 fate = fate => match fate {
                     Ok(Fate::Outcome(outcome)) => return Ok(outcome),
@@ -334,11 +336,11 @@ impl Parts {
         deadline: Instant,
     ) -> Result<u64, SubmitError> {
         let patience = deadline_after(self.options.tuning.leader_wait_max);
+        let known = async { known.wait_for(Option::is_some).await.ok().and_then(|leader| *leader) };
         tokio::select! {
-            leader = tokio::time::timeout_at(deadline.min(patience), known.wait_for(Option::is_some)) => match leader {
-                Ok(Ok(leader)) => leader.ok_or_else(|| self.no_leader()),
-                Ok(Err(_)) | Err(_) => Err(self.no_leader()),
-            },
+            leader = tokio::time::timeout_at(deadline.min(patience), known) => {
+                leader.ok().flatten().ok_or_else(|| self.no_leader())
+            }
             () = self.stop.cancelled() => Err(SubmitError::Stopping),
         }
     }
@@ -420,5 +422,22 @@ impl Parts {
                 }
             }
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn assert_send<T: Send>(_: T) {}
+
+    /// Servers move these futures between threads.
+    #[expect(dead_code, reason = "it is enough that this compiles")]
+    fn futures_of_a_node_are_send(node: &Node, operation: Operation, at: Instant) {
+        assert_send(node.submit(operation, at));
+        assert_send(node.read_barrier(at));
+        assert_send(node.status());
+        assert_send(node.stopped());
+        assert_send(node.shutdown());
     }
 }
