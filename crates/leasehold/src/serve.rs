@@ -1,0 +1,152 @@
+//! Runs one node of a cluster.
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use leasehold_consensus::{Node, StartError, StopReason, runtime};
+use leasehold_frontend::{Frontend, FrontendError};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use crate::config::{self, Settings};
+use crate::exit::{Exit, Failure, report};
+use crate::logging;
+
+pub(crate) use crate::config::ServeArgs;
+
+/// What is logged unless `LEASEHOLD_LOG` says otherwise.
+const LOG_DEFAULT: &str = "info,openraft=warn";
+/// A node that has not stopped after so long is left behind: the process ends.
+const STOP_MAX: Duration = Duration::from_secs(10);
+
+/// `leasehold serve`. Exits 0 when told to stop by SIGTERM or SIGINT; 64 for a bad setting, or an address or folder that
+/// cannot be used; 65 when the cluster knows this node id by another data folder; 70 when the node fails.
+pub(crate) async fn run(args: ServeArgs) -> ExitCode {
+    report(serve(args).await)
+}
+
+async fn serve(args: ServeArgs) -> Result<Exit, Failure> {
+    let settings = Settings::load(args).map_err(|error| Failure::usage(error.to_string()))?;
+    logging::init(settings.log_format, LOG_DEFAULT).map_err(Failure::usage)?;
+    std::fs::create_dir_all(&settings.node.data_dir).map_err(|error| {
+        Failure::usage(format!("data-dir: {} cannot be used: {error}", settings.node.data_dir.display()))
+    })?;
+    let listeners = Listeners {
+        client: bind("listen", &settings.listen).await?,
+        peer: bind("peer-listen", &settings.peer_listen).await?,
+        http: bind("http-listen", &settings.http_listen).await?,
+    };
+    let mut running = Running::start(settings, listeners).await?;
+    running.until_stopped().await
+}
+
+/// Ports that are ours already.
+pub(crate) struct Listeners {
+    pub(crate) client: TcpListener,
+    pub(crate) peer: TcpListener,
+    pub(crate) http: TcpListener,
+}
+
+/// Takes a port, or says who cannot have it.
+pub(crate) async fn bind(field: &str, address: &str) -> Result<TcpListener, Failure> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|error| Failure::usage(format!("{field}: cannot listen on {address}: {error}")))
+}
+
+/// A node with its frontend.
+pub(crate) struct Running {
+    pub(crate) node: Node,
+    frontend: tokio::task::JoinHandle<Result<(), FrontendError>>,
+    stop: CancellationToken,
+}
+
+impl Running {
+    /// Starts both on bound ports.
+    pub(crate) async fn start(settings: Settings, listeners: Listeners) -> Result<Self, Failure> {
+        let Settings { mut node, frontend, .. } = settings;
+        let client = local_address(&listeners.client)?;
+        if node.client_address.is_empty() {
+            node.client_address = config::client_address(client, &node.peer_address);
+        }
+        let peer = local_address(&listeners.peer)?;
+        let http = local_address(&listeners.http)?;
+        let (node_id, data_dir) = (node.node_id, node.data_dir.clone());
+        let frontend = Frontend::new(frontend).map_err(|error| Failure::usage(error.to_string()))?;
+        // Signals that come while the node replays its log are not lost.
+        let stop = CancellationToken::new();
+        stop_on_signals(&stop)?;
+        let node =
+            Node::start(node, listeners.peer, frontend.observer()).await.map_err(|error| start_failure(&error))?;
+        info!(node_id, %client, %peer, %http, data_dir = %data_dir.display(), "node started");
+        let frontend = runtime::spawn(frontend.run(listeners.client, listeners.http, node.clone(), stop.clone()));
+        Ok(Self { node, frontend, stop })
+    }
+
+    /// Serves until a signal, or until something fails. Then stops what still runs, within a bound.
+    pub(crate) async fn until_stopped(&mut self) -> Result<Exit, Failure> {
+        let ended = tokio::select! {
+            reason = self.node.stopped() => stop_result(reason),
+            served = &mut self.frontend => served
+                .context("the frontend failed")
+                .and_then(|ended| ended.map_err(Into::into))
+                .map_err(|error| Failure::internal(format!("{error:#}"))),
+        };
+        if let Err(failure) = &ended {
+            error!(error = failure.message, "stopping");
+        }
+        self.stop.cancel();
+        let stopped = async {
+            if !self.frontend.is_finished() {
+                // What it says now is no longer the reason.
+                let _ended = (&mut self.frontend).await;
+            }
+            self.node.shutdown().await;
+        };
+        if tokio::time::timeout(STOP_MAX, stopped).await.is_err() {
+            warn!(after = ?STOP_MAX, "the node has not stopped in time, leaving it behind");
+        }
+        info!("stopped");
+        ended.map(|()| Exit::Ok)
+    }
+}
+
+fn stop_result(reason: StopReason) -> Result<(), Failure> {
+    match reason {
+        StopReason::Shutdown => Ok(()),
+        StopReason::Fatal(why) => Err(Failure::internal(format!("the node failed: {why}"))),
+        StopReason::Identity(why) => Err(Failure::new(Exit::Refused, why)),
+    }
+}
+
+fn start_failure(error: &StartError) -> Failure {
+    let exit = match error {
+        StartError::Options(_) => Exit::Usage,
+        StartError::Identity(_) => Exit::Refused,
+        StartError::Data(_) | StartError::Raft(_) => Exit::Internal,
+    };
+    Failure::new(exit, error.to_string())
+}
+
+fn local_address(listener: &TcpListener) -> Result<SocketAddr, Failure> {
+    listener.local_addr().map_err(|error| Failure::internal(format!("a bound port has no address: {error}")))
+}
+
+fn stop_on_signals(stop: &CancellationToken) -> Result<(), Failure> {
+    let watch = |kind| signal(kind).map_err(|error| Failure::internal(format!("signals cannot be watched: {error}")));
+    let mut terminate = watch(SignalKind::terminate())?;
+    let mut interrupt = watch(SignalKind::interrupt())?;
+    let stop = stop.clone();
+    runtime::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => info!("SIGTERM, stopping"),
+            _ = interrupt.recv() => info!("SIGINT, stopping"),
+        }
+        stop.cancel();
+    });
+    Ok(())
+}
