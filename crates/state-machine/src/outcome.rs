@@ -58,7 +58,8 @@ pub struct GrantedLock {
 /// See [`Outcome::Queued`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Queued {
-    /// Waiters ahead, at this entry.
+    /// Waiters ahead, at this entry, in the longest of its queues: exact for a new waiter; for one that asks again the
+    /// others in the queue, so at most this many are ahead.
     pub ahead: u32,
     /// The last moment of the wait.
     pub deadline: LogTime,

@@ -443,7 +443,7 @@ fn run_seed(seed: u64, commands: usize) -> Seen {
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
     let cases = u32::try_from(commands.div_ceil(COMMANDS_PER_LOG)).unwrap() + 1;
-    let config = Config { cases, failure_persistence: None, max_shrink_iters: 4_000, ..Config::default() };
+    let config = Config { cases, failure_persistence: None, ..Config::default() };
     let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
     let seen = std::cell::RefCell::new(Seen::new());
     let result = runner.run(&script(), |(tight, pace, entries)| {
