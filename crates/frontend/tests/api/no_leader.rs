@@ -1,0 +1,50 @@
+//! A node without quorum answers, within the caller's time, and says that nothing was done.
+
+use std::time::Duration;
+
+use leasehold_frontend::FrontendOptions;
+use leasehold_proto::v1;
+use tonic::{Code, Request, Status};
+use tonic_types::StatusExt;
+
+use crate::server::{Server, acquire, soon, verdict};
+
+fn within<T>(message: T, time: Duration) -> Request<T> {
+    let mut request = Request::new(message);
+    request.set_timeout(time);
+    request
+}
+
+fn check<T: std::fmt::Debug>(result: Result<T, Status>) {
+    let status = result.unwrap_err();
+    assert!(status.get_details_retry_info().is_some(), "it says when to try again: {status:?}");
+    assert_eq!(verdict::<()>(Err(status)), (Code::Unavailable, "NO_LEADER".into()));
+}
+
+#[tokio::test]
+async fn writes_and_reads_are_unavailable_within_the_callers_time() {
+    let server = Server::start_without_quorum(FrontendOptions::default()).await;
+    let time = Duration::from_secs(1);
+    check(soon(server.locks().acquire(within(acquire("a", None), time))).await);
+    check(soon(server.locks().acquire(within(acquire("a", Some(30_000)), time))).await);
+    let release = v1::ReleaseRequest { namespace: String::new(), name: "a".into(), token: 1 };
+    check(soon(server.locks().release(within(release, time))).await);
+    let get = v1::GetRequest { name: "a".into(), ..Default::default() };
+    check(soon(server.locks().get(within(get, time))).await);
+    check(soon(server.locks().list(within(v1::ListRequest::default(), time))).await);
+}
+
+#[tokio::test]
+async fn calls_without_deadline_are_bounded_too() {
+    let options = FrontendOptions { call_default: Duration::from_millis(300), ..FrontendOptions::default() };
+    let server = Server::start_without_quorum(options).await;
+    check(soon(server.locks().acquire(acquire("a", Some(30_000)))).await);
+}
+
+#[tokio::test]
+async fn stale_reads_are_still_answered() {
+    let server = Server::start_without_quorum(FrontendOptions::default()).await;
+    let get = v1::GetRequest { name: "a".into(), stale: true, ..Default::default() };
+    let lock = soon(server.locks().get(get)).await.unwrap().into_inner().lock.unwrap();
+    assert!(lock.holders.is_empty());
+}
