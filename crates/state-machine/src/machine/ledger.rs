@@ -66,6 +66,11 @@ impl Ledger {
         self.changes.insert(key, change);
     }
 
+    /// Rows that changed since the last checkpoint, with those that came and went since.
+    pub(super) fn changed_rows(&self) -> usize {
+        self.changes.len()
+    }
+
     /// Brings the sum up to date.
     pub(super) fn settle(&mut self, value: impl Fn(&RowKey) -> Option<Vec<u8>>) -> u128 {
         for key in std::mem::take(&mut self.stale) {

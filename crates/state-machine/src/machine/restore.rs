@@ -106,6 +106,13 @@ impl StateMachine {
         Changes { rows, applied: self.applied() }
     }
 
+    /// Rows that changed since the last [`Self::take_changes`]: at least as many as that would give now beside the
+    /// header, as rows that came and went in between are among them. Costs nothing to ask.
+    #[must_use]
+    pub fn changed_rows(&self) -> usize {
+        self.tables.changed_rows()
+    }
+
     /// Every row, header first, as a snapshot of the whole would hold them.
     #[must_use]
     pub fn rows(&mut self) -> Vec<(Vec<u8>, Vec<u8>)> {

@@ -303,6 +303,11 @@ impl Tables {
         rows
     }
 
+    /// See [`Ledger::changed_rows`].
+    pub(super) fn changed_rows(&self) -> usize {
+        self.ledger.changed_rows()
+    }
+
     /// Every key but the header's, in order.
     pub(super) fn keys(&self) -> impl Iterator<Item = RowKey> + '_ {
         let limited = self.namespaces.iter().filter(|(_, n)| n.limits.is_some());

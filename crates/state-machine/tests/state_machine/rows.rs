@@ -105,6 +105,27 @@ fn rows_that_come_and_go_between_checkpoints_are_never_written() {
     assert_eq!(log.machine.state_hash(), hash);
 }
 
+/// The applier slows down by this number while a snapshot holds the checkpoint.
+#[test]
+fn changed_rows_are_counted_until_they_are_taken() {
+    let mut log = some_state();
+    assert!(log.machine.changed_rows() >= log.machine.rows().len() - 1);
+    log.machine.take_changes();
+    assert_eq!(log.machine.changed_rows(), 0);
+    log.tick(10);
+    assert_eq!(log.machine.changed_rows(), 0, "the header is not counted");
+    log.granted(10, try_lock(id(5, 1), "d", 60_000));
+    assert_eq!(log.machine.changed_rows(), 4, "lease, grant, request and instance");
+    log.machine.state_hash();
+    log.tick(20);
+    assert_eq!(log.machine.changed_rows(), 4, "computing the hash takes nothing");
+    log.granted(30, with(try_lock(id(5, 2), "e", 60_000), |a| a.lowest_unanswered = 2));
+    assert_eq!(log.machine.changed_rows(), 7, "a row that changes twice counts once");
+    assert_eq!(log.machine.take_changes().rows.len(), 1 + 7);
+    log.restore(Bounds::default());
+    assert_eq!(log.machine.changed_rows(), 0);
+}
+
 #[test]
 #[should_panic(expected = "follows")]
 fn entry_that_was_applied_before_is_a_bug() {
