@@ -1,7 +1,10 @@
 //! Exit codes, and which error means which.
 
-use std::io::Write;
 use std::process::ExitCode;
+
+use leasehold_client::Error;
+
+use crate::output::note;
 
 /// How a verb ends. The numbers are part of the command-line contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -10,10 +13,18 @@ pub(crate) enum Exit {
     Ok,
     /// The command line, or an argument in it, is wrong.
     Usage,
-    /// The cluster refused.
+    /// The cluster refused: stale token, unknown lease, over a limit.
     Refused,
+    /// Nothing could be reached, or the fate of the request is unknown; the message tells which.
+    Unavailable,
     /// A defect.
     Internal,
+    /// Somebody else has the lock.
+    NotAcquired,
+    /// The lock was lost while a command ran under it.
+    Lost,
+    /// The exit code of the command that ran under a lock, or 128 + the signal that ended it.
+    Of(u8),
 }
 
 impl From<Exit> for ExitCode {
@@ -22,7 +33,11 @@ impl From<Exit> for ExitCode {
             Exit::Ok => 0,
             Exit::Usage => 64,
             Exit::Refused => 65,
+            Exit::Unavailable => 69,
             Exit::Internal => 70,
+            Exit::NotAcquired => 75,
+            Exit::Lost => 76,
+            Exit::Of(code) => code,
         })
     }
 }
@@ -48,12 +63,24 @@ impl Failure {
     }
 }
 
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let exit = match &error {
+            Error::Options { .. } | Error::InvalidArgument { .. } => Exit::Usage,
+            Error::Refused { .. } => Exit::Refused,
+            Error::Unavailable { .. } | Error::FateUnknown { .. } | Error::TooMany { .. } => Exit::Unavailable,
+            Error::Closed | Error::Server { .. } => Exit::Internal,
+        };
+        Self::new(exit, error.to_string())
+    }
+}
+
 /// Tells a failure, and makes the exit code.
 pub(crate) fn report(result: Result<Exit, Failure>) -> ExitCode {
     match result {
         Ok(exit) => exit.into(),
         Err(Failure { exit, message }) => {
-            let _ = writeln!(std::io::stderr().lock(), "leasehold: {message}");
+            note(&format!("leasehold: {message}"));
             exit.into()
         }
     }

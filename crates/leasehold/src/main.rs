@@ -1,28 +1,34 @@
-//! The one binary of Leasehold.
+//! The one binary of Leasehold: server, client verbs, and a demonstration.
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
+mod cli;
 mod config;
 mod dev;
 mod exit;
 mod logging;
+mod output;
 mod serve;
+mod verbs;
 
-#[derive(Debug, Parser)]
-#[command(name = "leasehold", version)]
-enum Cli {
-    /// Run one node with temporary data on loopback
-    Dev(dev::DevArgs),
-    /// Run one node of a cluster
-    Serve(serve::ServeArgs),
-}
+use cli::{Cli, Verb};
+use exit::Exit;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match Cli::parse() {
-        Cli::Dev(args) => Box::pin(dev::run(args)).await,
-        Cli::Serve(args) => Box::pin(serve::run(args)).await,
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are asked for, everything else is a mistake. That they cannot be shown is no news to anybody.
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Usage.into() } else { Exit::Ok.into() };
+        }
+    };
+    match cli.verb {
+        Verb::Serve(args) => Box::pin(serve::run(args)).await,
+        Verb::Dev(args) => Box::pin(dev::run(args)).await,
+        verb => exit::report(Box::pin(verbs::run(verb)).await),
     }
 }

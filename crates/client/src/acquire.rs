@@ -1,0 +1,288 @@
+//! Acquiring: ask, wait in the queue without polling, follow failover, confirm what came late.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use leasehold_proto::v1::acquire_response;
+use leasehold_proto::v1::{self, answer::Answer};
+
+use crate::call::{RESEND_AFTER, Troubles, millis};
+use crate::clock::Moment;
+use crate::error::{Error, Verdict};
+use crate::inner::{Inner, Renewal};
+use crate::request::{AcquireSpec, Request};
+use crate::runtime::{sleep, within};
+use crate::stream::{Broken, Stream};
+use crate::types::{Acquired, Acquisition, HeldInfo};
+use crate::{LeaseId, Token};
+
+/// One attempt waits in the queue at most this long (the cluster's `wait_max`).
+const WAIT_SLICE: Duration = Duration::from_secs(30);
+/// A longer wait sends its next attempt this long into the slice, while it still has its place in the queue.
+const REARM_AFTER: Duration = Duration::from_secs(20);
+/// The node's own answer that a wait has ended is given this much time beyond the caller's, then the client cancels.
+const WAIT_END_GRACE: Duration = Duration::from_millis(100);
+/// How long that cancel is waited for before the caller is told that its request's fate is unknown.
+const CANCEL_BOUND: Duration = Duration::from_secs(1);
+/// An attempt that was under way for so long before its stream broke ended earlier troubles: pings were answered.
+const ALIVE_AFTER: Duration = Duration::from_secs(3);
+/// The same for one that a node answered "unavailable": longer than nodes hold a call without a leader.
+const STEADY_AFTER: Duration = Duration::from_secs(10);
+/// Reasons of an "unavailable" that say that the request never reached the log. A node that stops or loses its leader
+/// ends the waits that it holds with others, and leaves them in the queue.
+const NOTHING_DONE: [&str; 4] = ["NO_LEADER", "BUSY", "NOT_READY", "NOT_FOUNDED"];
+
+/// How long to ask for a lock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wait {
+    /// Not at all: "held" is an answer.
+    Try,
+    /// In the lock's queue, at most so long.
+    For(Duration),
+    /// In the lock's queue, until granted.
+    Forever,
+}
+
+/// Acquires `spec`, asking again under a new id where a grant has ended before it could be used.
+pub(crate) async fn obtain(inner: &Arc<Inner>, spec: &AcquireSpec, wait: Wait) -> Result<Acquisition, Error> {
+    let give_up = match wait {
+        Wait::For(span) => Some(inner.clock.now().after(span)),
+        Wait::Try | Wait::Forever => None,
+    };
+    let start = inner.clock.now();
+    let mut ask = Ask { inner, spec, wait, give_up, asked: false, troubles: Troubles::new(true), trouble_since: start };
+    loop {
+        let mut request = Request::new(inner)?;
+        let asked = match ask.until_answered(&mut request).await {
+            Ok(asked) => asked,
+            Err(error) => {
+                // Where nothing can have happened there is nothing to cancel.
+                if !ask.troubles.in_doubt {
+                    request.settle();
+                }
+                return Err(error);
+            }
+        };
+        let granted = match asked {
+            Asked::Granted(granted) => granted,
+            Asked::Held(held) => {
+                request.settle();
+                return Ok(Acquisition::Held(held));
+            }
+            Asked::TimedOut => {
+                request.settle();
+                return Ok(Acquisition::TimedOut);
+            }
+            Asked::GiveUp => {
+                request.cancel(CANCEL_BOUND).await.map_err(|error| Error::FateUnknown {
+                    message: format!("the wait was not confirmed as ended ({error})"),
+                })?;
+                return Ok(Acquisition::TimedOut);
+            }
+            Asked::Ended => {
+                request.settle();
+                continue;
+            }
+        };
+        if let Some(acquired) = ask.confirmed(&request, granted).await? {
+            request.settle();
+            return Ok(Acquisition::Acquired(acquired));
+        }
+        request.settle();
+    }
+}
+
+enum Asked {
+    Granted(v1::Granted),
+    Held(HeldInfo),
+    /// The node says that the wait has ended.
+    TimedOut,
+    /// The caller's time is up and the node has not said anything.
+    GiveUp,
+    /// It had been granted, and that grant has ended.
+    Ended,
+}
+
+struct Ask<'a> {
+    inner: &'a Arc<Inner>,
+    spec: &'a AcquireSpec,
+    wait: Wait,
+    give_up: Option<Moment>,
+    /// Whether anything was sent yet, under any id.
+    asked: bool,
+    troubles: Troubles,
+    /// Since when nothing has worked: a wait survives that for `call_timeout`.
+    trouble_since: Moment,
+}
+
+impl Ask<'_> {
+    /// Sends attempts of one request id until one is answered.
+    async fn until_answered(&mut self, request: &mut Request) -> Result<Asked, Error> {
+        let mut patience = RESEND_AFTER;
+        loop {
+            let now = self.inner.clock.now();
+            if self.asked && self.give_up.is_some_and(|end| now >= end) {
+                return match (self.troubles.avoid, request.first_sent()) {
+                    (Some(_), _) => Err(self.out_of_time()),
+                    (None, Some(_)) => Ok(Asked::GiveUp),
+                    (None, None) => Ok(Asked::TimedOut),
+                };
+            }
+            let stream = self.stream(now).await?;
+            let sent = self.inner.clock.now();
+            let wait_ms = self.wait_ms(sent);
+            let operation = request.next_send(self.spec, wait_ms);
+            self.asked = true;
+            let limit = self.attempt_limit(sent, patience);
+            let timeout_ms = millis(self.outage_end().since(sent));
+            let pause = match within(limit, stream.call(operation, timeout_ms)).await {
+                Some(Ok(answer)) => match self.answered(answer, stream.endpoint, sent)? {
+                    Next::Done(asked) => return Ok(asked),
+                    Next::After(pause) => pause,
+                },
+                Some(Err(broken)) => {
+                    self.failed(sent, ALIVE_AFTER);
+                    let text = self.inner.broken_text(stream.endpoint);
+                    self.troubles.note(stream.endpoint, broken == Broken::Ended, text)
+                }
+                None if wait_ms.is_some() => {
+                    // Time to re-arm, or the caller's time is up: the stream is alive, there is no trouble. But from
+                    // now on the request may have its place in the queue, whatever the next attempt is told.
+                    self.troubles.recovered();
+                    self.troubles.in_doubt = true;
+                    self.trouble_since = self.inner.clock.now();
+                    Duration::ZERO
+                }
+                None => {
+                    self.inner.endpoints.demote(stream.endpoint);
+                    patience *= 2;
+                    let text = self.inner.silence_text(stream.endpoint);
+                    self.troubles.note(stream.endpoint, true, text);
+                    Duration::ZERO
+                }
+            };
+            sleep(pause).await;
+        }
+    }
+
+    /// A live stream, within the caller's time and the bound on outages.
+    async fn stream(&self, now: Moment) -> Result<Arc<Stream>, Error> {
+        let end = self.give_up.map_or(self.outage_end(), |end| end.min(self.outage_end()));
+        let left = end.since(now);
+        // A wait of no length is sent all the same: the node says what is wrong with it.
+        let bound = if self.asked { left } else { left.max(Duration::from_millis(1)) };
+        if bound.is_zero() {
+            return Err(self.out_of_time());
+        }
+        let stream = tokio::select! {
+            () = self.inner.stop.cancelled() => None,
+            stream = self.inner.endpoints.stream(self.troubles.avoid, bound) => stream,
+        };
+        stream.ok_or_else(|| self.out_of_time())
+    }
+
+    fn outage_end(&self) -> Moment {
+        self.trouble_since.after(self.inner.options.call_timeout)
+    }
+
+    fn out_of_time(&self) -> Error {
+        self.troubles.out_of_time(self.inner)
+    }
+
+    /// How long this attempt asks to wait in the queue. Rounded up: zero only if the caller said so.
+    fn wait_ms(&self, sent: Moment) -> Option<u64> {
+        match (self.wait, self.give_up) {
+            (Wait::Try, _) => None,
+            (Wait::For(Duration::ZERO), _) => Some(0),
+            (_, None) => Some(millis(WAIT_SLICE)),
+            (_, Some(end)) => Some(millis(end.since(sent).min(WAIT_SLICE))),
+        }
+    }
+
+    /// How long this attempt is waited for before something else is done.
+    fn attempt_limit(&self, sent: Moment, patience: Duration) -> Duration {
+        match (self.wait, self.give_up) {
+            (Wait::Try, _) => patience.min(self.outage_end().since(sent)),
+            (_, Some(end)) if end.since(sent) <= WAIT_SLICE => end.since(sent) + WAIT_END_GRACE,
+            _ => REARM_AFTER,
+        }
+    }
+
+    /// An attempt has failed: since when is there trouble?
+    fn failed(&mut self, sent: Moment, steady_after: Duration) {
+        let now = self.inner.clock.now();
+        if self.wait == Wait::Try {
+            return;
+        }
+        if now.since(sent) >= steady_after {
+            self.troubles.recovered();
+            self.trouble_since = now;
+        } else if self.troubles.avoid.is_none() {
+            self.trouble_since = sent;
+        }
+    }
+
+    fn answered(&mut self, answer: Answer, endpoint: usize, sent: Moment) -> Result<Next, Error> {
+        let result = match answer {
+            Answer::Acquire(v1::AcquireResponse { result: Some(result) }) => result,
+            Answer::Error(error) => return self.refused(error, endpoint, sent),
+            other => return Err(Error::unexpected(&other)),
+        };
+        self.troubles.recovered();
+        Ok(match result {
+            acquire_response::Result::Granted(granted) => Next::Done(Asked::Granted(granted)),
+            acquire_response::Result::Held(held) => Next::Done(Asked::Held(held.into())),
+            acquire_response::Result::Ended(_) => Next::Done(Asked::Ended),
+            acquire_response::Result::WaitEnded(_) => {
+                let now = self.inner.clock.now();
+                self.trouble_since = now;
+                // The node rounds down: what is left of less than a millisecond is no reason to ask again.
+                let left = self.give_up.map_or(WAIT_SLICE, |end| end.since(now));
+                if left < Duration::from_millis(2) { Next::Done(Asked::TimedOut) } else { Next::After(Duration::ZERO) }
+            }
+        })
+    }
+
+    fn refused(&mut self, error: v1::Error, endpoint: usize, sent: Moment) -> Result<Next, Error> {
+        let may_be_queued = self.wait != Wait::Try && !NOTHING_DONE.contains(&error.reason.as_str());
+        match Verdict::from(error) {
+            Verdict::Final(error) => Err(error),
+            Verdict::Again { may_have_happened, after, message } => {
+                self.failed(sent, STEADY_AFTER);
+                self.inner.endpoints.demote(endpoint);
+                let in_doubt = may_have_happened || may_be_queued;
+                Ok(Next::After(self.troubles.note(endpoint, in_doubt, message).max(after)))
+            }
+        }
+    }
+
+    /// A grant whose time can be counted on. `None`: it has ended before that was known.
+    async fn confirmed(&self, request: &Request, granted: v1::Granted) -> Result<Option<Acquired>, Error> {
+        let inner = self.inner;
+        let [grant] = granted.grants.as_slice() else {
+            return Err(Error::Server { message: format!("{} grants for one lock", granted.grants.len()) });
+        };
+        let lease = LeaseId(granted.lease.clone());
+        let token = Token(grant.token);
+        let asked_ttl = Duration::from_millis(self.spec.ttl_ms);
+        let mut ttl = Duration::from_millis(granted.ttl_ms);
+        let sent = request.first_sent().unwrap_or_else(|| inner.clock.now());
+        let mut deadline = sent.after(inner.options.safe_span(ttl));
+        // Nothing can be counted from the send of a wait; of a slow answer too little may be left.
+        if granted.confirm || inner.left_until(deadline) < asked_ttl / 2 {
+            match inner.renew(&lease, 0, inner.call_deadline()).await? {
+                Renewal::Alive { deadline: later, ttl: left } => (deadline, ttl) = (later, left),
+                Renewal::Gone(reason) => {
+                    tracing::info!(name = self.spec.name, %token, ?reason, "a grant ended before it was confirmed");
+                    return Ok(None);
+                }
+            }
+        }
+        Ok(Some(Acquired { name: self.spec.name.clone(), token, lease, ttl, deadline }))
+    }
+}
+
+enum Next {
+    Done(Asked),
+    After(Duration),
+}

@@ -1,0 +1,155 @@
+//! A lease that a guard holds, as its own clock sees it.
+
+use std::time::Duration;
+
+use leasehold_proto::v1::LossReason;
+use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::{Clock, Moment};
+use crate::ids::LeaseId;
+
+/// Why a lock was lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Loss {
+    /// Its lease was not renewed in time, by this client's own clock.
+    Expired,
+    /// The cluster says that it has ended.
+    Ended {
+        /// Why, where that is remembered.
+        reason: Option<LossReason>,
+    },
+    /// The client was closed.
+    Closed,
+}
+
+impl std::fmt::Display for Loss {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Expired => f.write_str("its lease was not renewed in time"),
+            Self::Ended { reason: Some(reason) } => {
+                let name = reason.as_str_name().trim_start_matches("LOSS_REASON_").to_lowercase();
+                write!(f, "the cluster says that it has ended: {}", name.replace('_', " "))
+            }
+            Self::Ended { reason: None } => f.write_str("the cluster says that it has ended"),
+            Self::Closed => f.write_str("the client was closed"),
+        }
+    }
+}
+
+/// Shared by a guard and the keeper.
+#[derive(Debug)]
+pub(crate) struct HeldLease {
+    pub(crate) lease: LeaseId,
+    /// What it was asked to live; its renewals are spaced by this.
+    pub(crate) ttl: Duration,
+    state: Mutex<State>,
+    lost: CancellationToken,
+}
+
+#[derive(Debug)]
+struct State {
+    deadline: Moment,
+    loss: Option<Loss>,
+}
+
+impl HeldLease {
+    pub(crate) fn new(lease: LeaseId, ttl: Duration, deadline: Moment) -> Self {
+        let state = Mutex::new(State { deadline, loss: None });
+        Self { lease, ttl, state, lost: CancellationToken::new() }
+    }
+
+    pub(crate) fn deadline(&self) -> Moment {
+        self.state.lock().deadline
+    }
+
+    /// Looks at the clock; once lost, lost for ever.
+    pub(crate) fn is_held(&self, clock: &Clock) -> bool {
+        let mut state = self.state.lock();
+        if state.loss.is_none() && clock.now() >= state.deadline {
+            state.loss = Some(Loss::Expired);
+            drop(state);
+            self.lost.cancel();
+            return false;
+        }
+        state.loss.is_none()
+    }
+
+    /// An answer said that it lives until then at least. Answers may come in any order: the latest moment counts.
+    pub(crate) fn extend(&self, deadline: Moment) {
+        let mut state = self.state.lock();
+        state.deadline = state.deadline.max(deadline);
+    }
+
+    pub(crate) fn lose(&self, loss: Loss) {
+        self.state.lock().loss.get_or_insert(loss);
+        self.lost.cancel();
+    }
+
+    pub(crate) fn loss(&self) -> Option<Loss> {
+        self.state.lock().loss
+    }
+
+    /// Cancelled when it is lost.
+    pub(crate) fn lost(&self) -> &CancellationToken {
+        &self.lost
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use super::*;
+    use crate::clock::TimeSource;
+
+    #[derive(Default)]
+    struct ByHand(AtomicU64);
+
+    impl TimeSource for Arc<ByHand> {
+        fn boottime(&self) -> Duration {
+            Duration::from_millis(self.0.load(Ordering::Relaxed))
+        }
+    }
+
+    fn lease_of_one_second() -> (HeldLease, Clock, Arc<ByHand>) {
+        let hand = Arc::new(ByHand::default());
+        let clock = Clock::new(Arc::new(hand.clone()));
+        let ttl = Duration::from_secs(1);
+        (HeldLease::new("ab".into(), ttl, clock.now().after(ttl)), clock, hand)
+    }
+
+    #[test]
+    fn it_is_lost_at_its_deadline_and_stays_lost() {
+        let (lease, clock, hand) = lease_of_one_second();
+        hand.0.store(999, Ordering::Relaxed);
+        assert!(lease.is_held(&clock));
+        hand.0.store(1_000, Ordering::Relaxed);
+        assert!(!lease.is_held(&clock));
+        assert!(lease.lost().is_cancelled());
+        lease.extend(clock.now().after(Duration::from_secs(5)));
+        assert!(!lease.is_held(&clock), "an answer after the loss revives nothing");
+        assert_eq!(lease.loss(), Some(Loss::Expired));
+    }
+
+    #[test]
+    fn an_older_answer_never_shortens_it() {
+        let (lease, clock, hand) = lease_of_one_second();
+        let start = clock.now();
+        lease.extend(start.after(Duration::from_millis(1_500)));
+        lease.extend(start.after(Duration::from_millis(1_200)));
+        hand.0.store(1_400, Ordering::Relaxed);
+        assert!(lease.is_held(&clock));
+        assert_eq!(lease.deadline(), start.after(Duration::from_millis(1_500)));
+    }
+
+    #[test]
+    fn the_first_reason_stays() {
+        let (lease, _, _) = lease_of_one_second();
+        lease.lose(Loss::Ended { reason: Some(LossReason::Forced) });
+        lease.lose(Loss::Closed);
+        assert_eq!(lease.loss(), Some(Loss::Ended { reason: Some(LossReason::Forced) }));
+        assert_eq!(lease.loss().unwrap().to_string(), "the cluster says that it has ended: forced");
+    }
+}

@@ -1,0 +1,191 @@
+//! One live `Connect` stream to one node: operations out, answers back in any order.
+
+use std::collections::HashMap;
+
+use leasehold_proto::v1::answer::Answer;
+use leasehold_proto::v1::{ConnectResponse, GetRequest, Operation, operation};
+use parking_lot::Mutex;
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+/// Operations under way on one stream.
+pub(crate) const PENDING_MAX: usize = 65_536;
+/// The operation id of pings; calls count from 1.
+const PING_ID: u64 = 0;
+
+/// Why a call got no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Broken {
+    /// It was never handed to the stream.
+    NotSent,
+    /// The stream ended first: the fate of the operation is unknown.
+    Ended,
+}
+
+/// The sending side of a stream, shared by all callers.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    /// Which endpoint it leads to.
+    pub(crate) endpoint: usize,
+    outbound: mpsc::Sender<Operation>,
+    pending: Mutex<Pending>,
+    /// Told when the first operation comes to be under way.
+    busy: Notify,
+    ended: CancellationToken,
+}
+
+#[derive(Debug, Default)]
+struct Pending {
+    last_id: u64,
+    callers: HashMap<u64, oneshot::Sender<Answer>>,
+    ended: bool,
+}
+
+impl Stream {
+    /// The stream, and what it sends.
+    pub(crate) fn new(endpoint: usize) -> (Self, mpsc::Receiver<Operation>) {
+        // Room for a ping beside all calls.
+        let (outbound, operations) = mpsc::channel(PENDING_MAX + 1);
+        let stream = Self {
+            endpoint,
+            outbound,
+            pending: Mutex::default(),
+            busy: Notify::new(),
+            ended: CancellationToken::new(),
+        };
+        (stream, operations)
+    }
+
+    /// Sends one operation and waits for its answer as long as the stream lives. Dropping the future forgets the answer.
+    pub(crate) async fn call(&self, operation: operation::Operation, timeout_ms: u64) -> Result<Answer, Broken> {
+        let (id, answer) = self.register().ok_or(Broken::NotSent)?;
+        let _forget = Forget { stream: self, id };
+        let operation = Operation { id, timeout_ms, operation: Some(operation) };
+        self.outbound.try_send(operation).map_err(|_| Broken::NotSent)?;
+        answer.await.map_err(|_| Broken::Ended)
+    }
+
+    fn register(&self) -> Option<(u64, oneshot::Receiver<Answer>)> {
+        let (sender, answer) = oneshot::channel();
+        let mut pending = self.pending.lock();
+        if pending.ended || pending.callers.len() >= PENDING_MAX {
+            return None;
+        }
+        if pending.callers.is_empty() {
+            self.busy.notify_one();
+        }
+        pending.last_id += 1;
+        let id = pending.last_id;
+        pending.callers.insert(id, sender);
+        Some((id, answer))
+    }
+
+    /// Hands the answers of one frame to their callers.
+    pub(crate) fn deliver(&self, frame: ConnectResponse) {
+        let mut pending = self.pending.lock();
+        for answer in frame.answers {
+            if let (Some(caller), Some(body)) = (pending.callers.remove(&answer.id), answer.answer) {
+                // A caller that has gone needs no answer.
+                let _ = caller.send(body);
+            }
+        }
+    }
+
+    /// Asks the node for a sign of life: a read that it answers from memory.
+    pub(crate) fn ping(&self) {
+        let read = GetRequest { namespace: String::new(), name: "-".to_owned(), stale: true };
+        let get = operation::Operation::Get(read);
+        // A full queue means that enough is on its way to be answered.
+        let _ = self.outbound.try_send(Operation { id: PING_ID, timeout_ms: 0, operation: Some(get) });
+    }
+
+    pub(crate) fn is_busy(&self) -> bool {
+        !self.pending.lock().callers.is_empty()
+    }
+
+    /// Waits for an idle stream to get work. May wake up once too often.
+    pub(crate) async fn becomes_busy(&self) {
+        self.busy.notified().await;
+    }
+
+    /// Ends the stream: every caller hears of it, nothing more is taken.
+    pub(crate) fn end(&self) {
+        let callers = {
+            let mut pending = self.pending.lock();
+            pending.ended = true;
+            std::mem::take(&mut pending.callers)
+        };
+        self.ended.cancel();
+        drop(callers);
+    }
+
+    /// Waits for [`Stream::end`].
+    pub(crate) async fn has_ended(&self) {
+        self.ended.cancelled().await;
+    }
+}
+
+/// Takes a call off the list, whatever ended it.
+struct Forget<'a> {
+    stream: &'a Stream,
+    id: u64,
+}
+
+impl Drop for Forget<'_> {
+    fn drop(&mut self) {
+        self.stream.pending.lock().callers.remove(&self.id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use leasehold_proto::v1;
+
+    use super::*;
+
+    fn get() -> operation::Operation {
+        operation::Operation::Get(GetRequest::default())
+    }
+
+    fn answer_to(id: u64) -> ConnectResponse {
+        let answer = v1::Answer { id, answer: Some(Answer::Get(v1::GetResponse::default())) };
+        ConnectResponse { answers: vec![answer] }
+    }
+
+    #[tokio::test]
+    async fn answers_find_their_callers_in_any_order() {
+        let (stream, mut sent) = Stream::new(0);
+        let answering = async {
+            let first = sent.recv().await.unwrap();
+            let second = sent.recv().await.unwrap();
+            stream.deliver(answer_to(second.id));
+            stream.deliver(answer_to(first.id));
+            stream.deliver(answer_to(99));
+        };
+        let (one, two, ()) = tokio::join!(stream.call(get(), 1), stream.call(get(), 1), answering);
+        assert!(one.is_ok() && two.is_ok());
+        assert!(!stream.is_busy());
+    }
+
+    #[tokio::test]
+    async fn the_end_reaches_every_caller_and_refuses_new_ones() {
+        let (stream, mut sent) = Stream::new(0);
+        let ending = async {
+            sent.recv().await.unwrap();
+            stream.end();
+        };
+        let (answer, ()) = tokio::join!(stream.call(get(), 1), ending);
+        assert_eq!(answer, Err(Broken::Ended));
+        assert_eq!(stream.call(get(), 1).await, Err(Broken::NotSent));
+    }
+
+    #[tokio::test]
+    async fn a_dropped_call_is_forgotten() {
+        let (stream, mut sent) = Stream::new(0);
+        tokio::select! {
+            _ = stream.call(get(), 1) => panic!("nobody answers"),
+            _ = sent.recv() => {}
+        }
+        assert!(!stream.is_busy());
+    }
+}
