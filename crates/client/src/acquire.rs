@@ -175,6 +175,7 @@ impl Ask<'_> {
             return Err(self.out_of_time());
         }
         let stream = tokio::select! {
+            biased;
             () = self.inner.stop.cancelled() => None,
             stream = self.inner.endpoints.stream(self.troubles.avoid, bound) => stream,
         };

@@ -80,6 +80,7 @@ impl Inner {
         loop {
             let left = self.left_until(deadline);
             let stream = tokio::select! {
+                biased;
                 () = self.stop.cancelled() => return Err(troubles.out_of_time(self)),
                 stream = self.endpoints.stream(troubles.avoid, left) => stream,
             };

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use leasehold_client::{ClientOptions, TTL_DEFAULT};
+use leasehold_client::ClientOptions;
 
 use crate::dev::DevArgs;
 use crate::output::Format;
@@ -234,6 +234,7 @@ fn duration(text: &str) -> Result<Duration, String> {
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
+    use leasehold_client::TTL_DEFAULT;
 
     use super::*;
 

@@ -1,5 +1,5 @@
 //! Nodes that do nothing by themselves: the test sees every operation and says what is answered.
-#![allow(dead_code, reason = "every test binary uses its own part")]
+#![allow(dead_code, clippy::unwrap_used, reason = "support of tests; every binary uses its own part")]
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -23,23 +23,23 @@ const PATIENCE: Duration = Duration::from_secs(20);
 type Replies = mpsc::Sender<Result<v1::ConnectResponse, Status>>;
 
 /// Some nodes, and all that they are asked, in order.
-pub struct FakeCluster {
-    pub endpoints: Vec<String>,
+pub(crate) struct FakeCluster {
+    pub(crate) endpoints: Vec<String>,
     muted: Vec<Arc<AtomicBool>>,
     asked: mpsc::UnboundedReceiver<Asked>,
 }
 
 /// One operation that a node received.
 #[derive(Debug)]
-pub struct Asked {
-    pub node: usize,
-    pub operation: Operation,
+pub(crate) struct Asked {
+    pub(crate) node: usize,
+    pub(crate) operation: Operation,
     id: u64,
     replies: Replies,
 }
 
 impl FakeCluster {
-    pub async fn start(nodes: usize) -> Self {
+    pub(crate) async fn start(nodes: usize) -> Self {
         let (tell, asked) = mpsc::unbounded_channel();
         let mut cluster = Self { endpoints: Vec::new(), muted: Vec::new(), asked };
         for node in 0..nodes {
@@ -56,22 +56,22 @@ impl FakeCluster {
         cluster
     }
 
-    pub fn options(&self) -> ClientOptions {
+    pub(crate) fn options(&self) -> ClientOptions {
         ClientOptions { owner: "test".to_owned(), ..ClientOptions::new(self.endpoints.clone()) }
     }
 
     /// From now on this node gives no sign of life: nothing that it is asked is seen or answered.
-    pub fn mute(&self, node: usize) {
+    pub(crate) fn mute(&self, node: usize) {
         self.muted[node].store(true, Ordering::Relaxed);
     }
 
     /// The next operation that any node was asked; pings are answered without telling.
-    pub async fn next(&mut self) -> Asked {
+    pub(crate) async fn next(&mut self) -> Asked {
         timeout(PATIENCE, self.asked.recv()).await.expect("an operation in time").expect("the nodes live")
     }
 
     /// The next one that is not a renewal; renewals on the way are granted.
-    pub async fn next_but_renewals(&mut self) -> Asked {
+    pub(crate) async fn next_but_renewals(&mut self) -> Asked {
         loop {
             let asked = self.next().await;
             match &asked.operation {
@@ -81,7 +81,7 @@ impl FakeCluster {
         }
     }
 
-    pub async fn next_acquire(&mut self) -> (v1::AcquireRequest, Asked) {
+    pub(crate) async fn next_acquire(&mut self) -> (v1::AcquireRequest, Asked) {
         let asked = self.next_but_renewals().await;
         match &asked.operation {
             Operation::Acquire(acquire) => (acquire.clone(), asked),
@@ -89,7 +89,7 @@ impl FakeCluster {
         }
     }
 
-    pub async fn next_cancel(&mut self) -> (v1::CancelAcquireRequest, Asked) {
+    pub(crate) async fn next_cancel(&mut self) -> (v1::CancelAcquireRequest, Asked) {
         let asked = self.next_but_renewals().await;
         match &asked.operation {
             Operation::Cancel(cancel) => (*cancel, asked),
@@ -97,7 +97,7 @@ impl FakeCluster {
         }
     }
 
-    pub async fn next_release(&mut self) -> (v1::ReleaseRequest, Asked) {
+    pub(crate) async fn next_release(&mut self) -> (v1::ReleaseRequest, Asked) {
         let asked = self.next_but_renewals().await;
         match &asked.operation {
             Operation::Release(release) => (release.clone(), asked),
@@ -105,7 +105,7 @@ impl FakeCluster {
         }
     }
 
-    pub async fn next_renew(&mut self) -> (v1::RenewRequest, Asked) {
+    pub(crate) async fn next_renew(&mut self) -> (v1::RenewRequest, Asked) {
         let asked = self.next().await;
         match &asked.operation {
             Operation::Renew(renew) => (renew.clone(), asked),
@@ -115,34 +115,34 @@ impl FakeCluster {
 }
 
 impl Asked {
-    pub async fn answer(self, answer: Answer) {
+    pub(crate) async fn answer(self, answer: Answer) {
         let answers = vec![v1::Answer { id: self.id, answer: Some(answer) }];
         // A client that has gone hears nothing.
         let _ = self.replies.send(Ok(v1::ConnectResponse { answers })).await;
     }
 
-    pub async fn fail(self, code: tonic::Code, reason: &str) {
+    pub(crate) async fn fail(self, code: tonic::Code, reason: &str) {
         let message = format!("{reason} in words");
         let error = v1::Error { code: code.into(), message, reason: reason.to_owned(), ..Default::default() };
         self.answer(Answer::Error(error)).await;
     }
 
-    pub async fn break_stream(self) {
+    pub(crate) async fn break_stream(self) {
         let _ = self.replies.send(Err(Status::unavailable("broken by the test"))).await;
     }
 
-    pub async fn granted(self, token: u64, ttl_ms: u64, confirm: bool) {
+    pub(crate) async fn granted(self, token: u64, ttl_ms: u64, confirm: bool) {
         let grant = v1::Grant { name: "a".to_owned(), mode: v1::Mode::Exclusive.into(), token };
         let granted = v1::Granted { lease: format!("{token:x}"), grants: vec![grant], ttl_ms, confirm };
         self.acquired(v1::acquire_response::Result::Granted(granted)).await;
     }
 
-    pub async fn acquired(self, result: v1::acquire_response::Result) {
+    pub(crate) async fn acquired(self, result: v1::acquire_response::Result) {
         self.answer(Answer::Acquire(v1::AcquireResponse { result: Some(result) })).await;
     }
 
     /// All leases of a renewal live on.
-    pub async fn renewed(self, ttl_ms: u64) {
+    pub(crate) async fn renewed(self, ttl_ms: u64) {
         let Operation::Renew(request) = &self.operation else { panic!("not a renewal") };
         let alive = |renew: &v1::RenewLease| v1::RenewedLease {
             lease: renew.lease.clone(),
@@ -155,7 +155,7 @@ impl Asked {
     }
 
     /// All leases of a renewal have ended.
-    pub async fn gone(self, reason: v1::LossReason) {
+    pub(crate) async fn gone(self, reason: v1::LossReason) {
         let Operation::Renew(request) = &self.operation else { panic!("not a renewal") };
         let ended = |renew: &v1::RenewLease| v1::RenewedLease {
             lease: renew.lease.clone(),
@@ -166,11 +166,11 @@ impl Asked {
         self.answer(Answer::Renew(v1::RenewResponse { leases })).await;
     }
 
-    pub async fn released(self, released: bool, reason: v1::LossReason) {
+    pub(crate) async fn released(self, released: bool, reason: v1::LossReason) {
         self.answer(Answer::Release(v1::ReleaseResponse { released, reason: reason.into() })).await;
     }
 
-    pub async fn cancelled(self) {
+    pub(crate) async fn cancelled(self) {
         self.answer(Answer::Cancel(v1::CancelAcquireResponse::default())).await;
     }
 }
@@ -230,10 +230,7 @@ impl LockService for FakeNode {
         Err(Status::unimplemented("the client uses Connect only"))
     }
 
-    async fn close_lease(
-        &self,
-        _: Request<v1::CloseLeaseRequest>,
-    ) -> Result<Response<v1::CloseLeaseResponse>, Status> {
+    async fn close_lease(&self, _: Request<v1::CloseLeaseRequest>) -> Result<Response<v1::CloseLeaseResponse>, Status> {
         Err(Status::unimplemented("the client uses Connect only"))
     }
 
