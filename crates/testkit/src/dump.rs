@@ -40,13 +40,13 @@ pub struct Entry {
     #[serde(default)]
     pub commands: Vec<Command>,
     /// One for each command.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_nothing")]
     pub outcomes: Vec<Outcome>,
     /// Log time after the entry.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_nothing")]
     pub now: u64,
-    /// State hash after the entry.
-    #[serde(default)]
+    /// State hash after the entry. Empty: the entry lies before the snapshot that the replay began with.
+    #[serde(default, deserialize_with = "null_is_nothing")]
     pub hash: String,
 }
 
@@ -222,15 +222,21 @@ impl<'de> Deserialize<'de> for Lease {
     }
 }
 
+fn null_is_nothing<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(from: D) -> Result<T, D::Error> {
+    Ok(Option::deserialize(from)?.unwrap_or_default())
+}
+
 impl NodeLog {
-    /// Reads the output of `leasehold debug log`.
+    /// Reads the output of `leasehold debug log`. Entries that it could not replay are left out.
     pub fn read(node: u64, from: impl BufRead) -> io::Result<Self> {
         let mut entries = Vec::new();
         for line in from.lines() {
             let line = line?;
             let entry: Entry = serde_json::from_str(&line)
                 .map_err(|error| io::Error::other(format!("node {node}, `{line}`: {error}")))?;
-            entries.push(entry);
+            if !entry.hash.is_empty() {
+                entries.push(entry);
+            }
         }
         Ok(Self { node, entries })
     }
@@ -238,6 +244,21 @@ impl NodeLog {
     /// The committed entries.
     pub fn committed(&self) -> impl Iterator<Item = &Entry> {
         self.entries.iter().filter(|entry| entry.committed)
+    }
+
+    /// What one node knows to be committed is so on all that have the same entry: a node that was killed may not have
+    /// noted it.
+    pub fn share_commits(logs: &mut [Self]) {
+        let last = logs.iter().filter_map(|log| log.committed().last()).max_by_key(|entry| entry.index);
+        let Some((index, term)) = last.map(|entry| (entry.index, entry.term)) else { return };
+        for log in logs {
+            // Logs that agree in one entry agree in all before it (Raft, log matching).
+            if log.entries.iter().any(|entry| (entry.index, entry.term) == (index, term)) {
+                for entry in log.entries.iter_mut().filter(|entry| entry.index <= index) {
+                    entry.committed = true;
+                }
+            }
+        }
     }
 
     /// Whether it begins with the cluster's first entry, so that it can be replayed from nothing.

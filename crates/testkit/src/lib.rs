@@ -6,5 +6,6 @@
 
 pub mod checker;
 pub mod clock;
+pub mod cluster;
 pub mod dump;
 pub mod history;

@@ -1,0 +1,197 @@
+//! Clusters of real processes of the real binary, in a temporary folder, on loopback.
+//!
+//! Everything that a [`Cluster`] started is ended, by pid, when it is dropped. Waits are for conditions, never for a time.
+
+mod binary;
+mod node;
+mod ports;
+mod status;
+
+pub use binary::leasehold_binary;
+pub use node::Node;
+pub use ports::free_port;
+pub use status::{StatusClient, eventually};
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use leasehold_proto::v1::StatusResponse;
+use tempfile::TempDir;
+
+use crate::dump::NodeLog;
+
+/// How long a cluster may take to do what it should do within seconds: tests run on small and busy machines.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What a cluster is started with.
+#[derive(Debug, Clone)]
+pub struct ClusterOptions {
+    /// How many nodes.
+    pub nodes: u64,
+    /// Lines of the `[tuning]` section of every node's config file; none: no config file.
+    pub tuning: Vec<String>,
+}
+
+impl Default for ClusterOptions {
+    fn default() -> Self {
+        // Whole logs can be replayed from nothing.
+        Self { nodes: 3, tuning: vec!["keep_entries = 10000000".into()] }
+    }
+}
+
+/// A running cluster.
+#[derive(Debug)]
+pub struct Cluster {
+    nodes: BTreeMap<u64, Node>,
+    folder: TempDir,
+}
+
+/// Starts of a new cluster that may fail because somebody took one of its ports.
+const PORT_CLASHES_MAX: usize = 5;
+
+impl Cluster {
+    /// Starts the nodes of a new cluster and waits until all of them know its leader.
+    pub async fn start(options: ClusterOptions) -> Result<Self> {
+        let binary = leasehold_binary()?;
+        let mut clashes = 0;
+        loop {
+            let mut cluster = Self::place(binary, &options)?;
+            for node in cluster.nodes.values_mut() {
+                node.start()?;
+            }
+            match cluster.wait_ready().await {
+                Ok(()) => return Ok(cluster),
+                Err(_) if clashes < PORT_CLASHES_MAX && cluster.nodes.values().any(Node::lost_its_port) => clashes += 1,
+                Err(error) => return Err(error.context(cluster.words())),
+            }
+        }
+    }
+
+    fn place(binary: &Path, options: &ClusterOptions) -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix("leasehold-").tempdir()?;
+        let config = (!options.tuning.is_empty()).then(|| folder.path().join("leasehold.toml"));
+        if let Some(config) = &config {
+            std::fs::write(config, format!("[tuning]\n{}\n", options.tuning.join("\n")))?;
+        }
+        let mut peers = Vec::new();
+        for id in 1..=options.nodes {
+            peers.push((id, free_port()?));
+        }
+        let peers_text = peers.iter().map(|(id, port)| format!("{id}=127.0.0.1:{port}")).collect::<Vec<_>>().join(",");
+        let mut nodes = BTreeMap::new();
+        for (id, peer_port) in peers {
+            let node = Node::new(binary, folder.path(), id, peer_port, &peers_text, config.clone())?;
+            nodes.insert(id, node);
+        }
+        Ok(Self { nodes, folder })
+    }
+
+    /// One node.
+    ///
+    /// # Panics
+    /// When there is no such node.
+    #[must_use]
+    pub fn node(&self, id: u64) -> &Node {
+        self.nodes.get(&id).unwrap_or_else(|| panic!("there is no node {id}"))
+    }
+
+    /// One node, to start or end it.
+    ///
+    /// # Panics
+    /// When there is no such node.
+    pub fn node_mut(&mut self, id: u64) -> &mut Node {
+        self.nodes.get_mut(&id).unwrap_or_else(|| panic!("there is no node {id}"))
+    }
+
+    /// Ids of all nodes.
+    #[must_use]
+    pub fn ids(&self) -> Vec<u64> {
+        self.nodes.keys().copied().collect()
+    }
+
+    /// Where the clients of all nodes connect.
+    #[must_use]
+    pub fn endpoints(&self) -> Vec<String> {
+        self.nodes.values().map(Node::client_address).collect()
+    }
+
+    /// The folder of everything that the cluster writes.
+    #[must_use]
+    pub fn folder(&self) -> PathBuf {
+        self.folder.path().to_owned()
+    }
+
+    /// What a node says of the cluster; None when it doesn't answer.
+    pub async fn status(&self, id: u64) -> Option<StatusResponse> {
+        StatusClient::ask(&self.node(id).client_address()).await
+    }
+
+    /// Waits until all running nodes name the same leader, and that leader says so itself.
+    pub async fn wait_leader(&self) -> Result<u64> {
+        eventually(PATIENCE, "all running nodes name one leader", || self.agreed_leader())
+            .await
+            .with_context(|| self.words())
+    }
+
+    async fn agreed_leader(&self) -> Option<u64> {
+        let mut leader = None;
+        for node in self.nodes.values().filter(|node| node.is_responsive()) {
+            let named = StatusClient::ask(&node.client_address()).await?.leader?;
+            if leader.is_some_and(|leader| leader != named) || !self.node(named).is_responsive() {
+                return None;
+            }
+            leader = Some(named);
+        }
+        leader
+    }
+
+    /// Waits until all running nodes have applied the same log, and name one leader.
+    pub async fn wait_all_applied(&self) -> Result<u64> {
+        let caught_up = || async {
+            let leader = self.agreed_leader().await?;
+            let mut applied = Vec::new();
+            for node in self.nodes.values().filter(|node| node.is_responsive()) {
+                let status = StatusClient::ask(&node.client_address()).await?;
+                applied.push(status.nodes.iter().find(|state| state.id == node.id())?.applied);
+            }
+            applied.windows(2).all(|pair| pair[0] == pair[1]).then_some(leader)
+        };
+        eventually(PATIENCE, "all running nodes have applied the same", caught_up).await.with_context(|| self.words())
+    }
+
+    async fn wait_ready(&mut self) -> Result<()> {
+        let deadline = crate::clock::Moment::now();
+        while deadline.elapsed() < PATIENCE {
+            if self.agreed_leader().await.is_some() {
+                return Ok(());
+            }
+            if let Some(node) = self.nodes.values_mut().find_map(|node| node.exited().map(|status| (node.id(), status)))
+            {
+                bail!("node {} ended at once: {}", node.0, node.1);
+            }
+            status::pause().await;
+        }
+        bail!("no leader within {PATIENCE:?}")
+    }
+
+    /// Ends all nodes in an orderly way, and reads their logs.
+    pub fn stop_and_dump(&mut self) -> Result<Vec<NodeLog>> {
+        for node in self.nodes.values_mut() {
+            node.resume();
+            node.terminate()?;
+        }
+        let mut logs = Vec::new();
+        for node in self.nodes.values() {
+            logs.push(node.dump()?);
+        }
+        NodeLog::share_commits(&mut logs);
+        Ok(logs)
+    }
+
+    /// The last words of every node, for an error.
+    fn words(&self) -> String {
+        self.nodes.values().map(|node| format!("--- node {}\n{}\n", node.id(), node.log_tail())).collect()
+    }
+}
