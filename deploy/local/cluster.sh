@@ -185,11 +185,29 @@ case $verb in
     up) up "$@" ;;
     down) down ;;
     status) status ;;
-    kill) need_node "${1:-}" && need_running "$1" >/dev/null && kill_node "$1" ;;
-    stop) need_node "${1:-}" && kill -STOP "$(need_running "$1")" ;;
-    cont) need_node "${1:-}" && kill -CONT "$(need_running "$1")" ;;
-    restart) need_node "${1:-}" && end_node "$1" && start_node "$1" ;;
-    wipe) need_node "${1:-}" && kill_node "$1" && rm -rf "${dir:?}/node-$1" ;;
-    logs) need_node "${1:-}" && tail -n 100 "$dir/node-$1.log" ;;
+    kill)
+        need_node "${1:-}"
+        pid=$(need_running "$1")
+        kill_node "$1"
+        ;;
+    stop | cont)
+        need_node "${1:-}"
+        pid=$(need_running "$1")
+        if [ "$verb" = stop ]; then kill -STOP "$pid"; else kill -CONT "$pid"; fi
+        ;;
+    restart)
+        need_node "${1:-}"
+        end_node "$1"
+        start_node "$1"
+        ;;
+    wipe)
+        need_node "${1:-}"
+        kill_node "$1"
+        rm -rf "${dir:?}/node-$1"
+        ;;
+    logs)
+        need_node "${1:-}"
+        tail -n 100 "$dir/node-$1.log"
+        ;;
     *) usage ;;
 esac
