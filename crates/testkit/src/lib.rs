@@ -9,3 +9,4 @@ pub mod clock;
 pub mod cluster;
 pub mod dump;
 pub mod history;
+pub mod workload;

@@ -17,6 +17,7 @@ struct Promise<'a> {
 }
 
 pub(super) fn check(facts: &Facts<'_>, report: &mut Report) {
+    check_beliefs(facts, report);
     let mut strongest: BTreeMap<&str, Promise<'_>> = BTreeMap::new();
     for (token, seen) in &facts.seen {
         let Some(acquire) = seen.acquire() else { continue };
@@ -37,6 +38,31 @@ pub(super) fn check(facts: &Facts<'_>, report: &mut Report) {
         let given_up = seen.gave_up().any(|record| record.invoke <= promise.until) && facts.ended_by_command(*token);
         if !given_up && strongest.get(lock).is_none_or(|other| other.until < promise.until) {
             strongest.insert(lock, promise);
+        }
+    }
+}
+
+/// No client may be sure to hold a lock when a later grant of it has been answered already.
+fn check_beliefs(facts: &Facts<'_>, report: &mut Report) {
+    // From the greatest token down: the earliest completion of a later grant, by lock.
+    let mut earliest: BTreeMap<&str, (u64, Moment)> = BTreeMap::new();
+    for (token, seen) in facts.seen.iter().rev() {
+        for belief in &seen.beliefs {
+            let later = earliest.get(&*belief.lock).filter(|(_, granted)| *granted < belief.invoke);
+            report.hold(C4, later.is_none(), || {
+                let (later, granted) = later.copied().unwrap_or_default();
+                format!(
+                    "{}: worker {} was sure to hold it under token {token} at {}, token {later} was granted by {granted}",
+                    belief.lock, belief.worker, belief.invoke
+                )
+            });
+        }
+        let Some((lock, granted)) = seen.acquire().and_then(|acquire| Some((&*acquire.lock, acquire.complete?))) else {
+            continue;
+        };
+        let first = earliest.entry(lock).or_insert((*token, granted));
+        if granted < first.1 {
+            *first = (*token, granted);
         }
     }
 }
@@ -70,7 +96,7 @@ mod tests {
     #[test]
     fn a_grant_after_a_release_passes_and_other_locks_are_their_own() {
         let fixture = Fixture::default().granted("a", 1, 0, 10).released("a", 1, 20, 30).granted("a", 2, 40, 50);
-        fixture.granted("b", 3, 45, 55).granted("b", 4, 50, 1_045).assert_holds(C4);
+        fixture.believed("a", 1, 19).granted("b", 3, 45, 55).granted("b", 4, 50, 1_045).assert_holds(C4);
     }
 
     #[test]
@@ -90,6 +116,12 @@ mod tests {
     fn a_grant_in_between_does_not_hide_an_early_one() {
         let fixture = Fixture::default().granted("a", 1, 0, 10).granted("a", 2, 500, 1_200).released("a", 2, 0, 1_300);
         fixture.granted("a", 3, 510, 600).assert_broken(C4, &["token 3", "token 1"]);
+    }
+
+    #[test]
+    fn a_client_that_is_sure_for_too_long_is_caught() {
+        let fixture = Fixture::default().granted("a", 1, 0, 10).granted("a", 2, 20, 1_100).believed("a", 1, 1_101);
+        fixture.assert_broken(C4, &["C4", "default/a", "token 1", "1.101000 s", "token 2", "1.100000 s"]);
     }
 
     #[test]

@@ -39,8 +39,26 @@ pub(super) fn check(facts: &Facts<'_>, report: &mut Report) {
         released_at.insert(known.lease, (*token, *first));
         check_release(log, report, *token, known, first);
     }
+    check_endings(facts, report);
     for known in tokens.values() {
         check_renewals(log, report, known, released_at.get(&known.lease));
+    }
+}
+
+/// A grant that its client was told of is ended by its client, or by its lease's time; not, say, by a node that cancels
+/// a call whose answer was handed out.
+fn check_endings(facts: &Facts<'_>, report: &mut Report) {
+    let Some(replay) = &facts.replay else { return };
+    for (token, seen) in &facts.seen {
+        let (Some(acquire), Some(grant)) = (seen.acquire(), replay.grant(*token)) else { continue };
+        report.hold(C9, !grant.ended_by_command() || seen.gave_up().next().is_some(), || {
+            format!(
+                "{}: token {token} of worker {} was ended by a command ({:?}), which its client never sent",
+                acquire.lock,
+                acquire.worker,
+                grant.end.as_ref().map(|end| end.why)
+            )
+        });
     }
 }
 
@@ -116,7 +134,7 @@ fn check_renewals(log: &LogFacts<'_>, report: &mut Report, known: &Token, releas
 mod tests {
     use serde_json::json;
 
-    use super::super::fixture::{Fixture, grants};
+    use super::super::fixture::{Fixture, grants, request};
     use super::C9;
 
     fn held() -> Fixture {
@@ -134,6 +152,13 @@ mod tests {
     fn a_second_release_is_caught() {
         let fixture = held().release(20, "a", 1, true).release(30, "a", 1, true).node(1);
         fixture.assert_broken(C9, &["C9", "token 1", "twice", "index 3", "index 4"]);
+    }
+
+    #[test]
+    fn a_cancel_that_the_client_never_sent_is_caught() {
+        let cancel = json!({"CancelAcquire": {"request": request(1), "attempt": 1}});
+        let fixture = held().entry(20, cancel, json!({"Cancelled": "UndidGrant"})).node(1).granted("a", 1, 5, 15);
+        fixture.assert_broken(C9, &["default/a", "token 1", "Cancelled", "never sent"]);
     }
 
     #[test]

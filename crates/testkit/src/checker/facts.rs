@@ -31,6 +31,8 @@ pub(super) struct Seen<'a> {
     pub(super) renewals: Vec<&'a Record>,
     pub(super) releases: Vec<&'a Record>,
     pub(super) cancels: Vec<&'a Record>,
+    /// Moments at which the client was sure to hold it.
+    pub(super) beliefs: Vec<&'a Record>,
 }
 
 impl<'a> Seen<'a> {
@@ -110,6 +112,7 @@ fn gather_seen(records: &[Record]) -> BTreeMap<u64, Seen<'_>> {
             }
             Call::Renew(renew) => seen.entry(renew.token).or_default().renewals.push(record),
             Call::Release(release) => seen.entry(release.token).or_default().releases.push(record),
+            Call::Believe { token } => seen.entry(*token).or_default().beliefs.push(record),
             Call::Cancel(_) | Call::Get => {}
         }
     }

@@ -80,6 +80,10 @@ impl Fixture {
         self.call(lock, sent, Some(done), Call::Release(Release { token }), Response::Released(true))
     }
 
+    pub(super) fn believed(self, lock: &str, token: u64, at: u64) -> Self {
+        self.call(lock, at, Some(at), Call::Believe { token }, Response::Held)
+    }
+
     pub(super) fn read(self, lock: &str, sent: u64, done: u64, revision: u64, token: Option<u64>) -> Self {
         let holder = token.map(|token| SeenHolder { token, left_ms: 1 });
         self.call(lock, sent, Some(done), Call::Get, Response::Seen { revision, holder })

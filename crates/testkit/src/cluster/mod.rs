@@ -37,7 +37,7 @@ pub struct ClusterOptions {
 impl Default for ClusterOptions {
     fn default() -> Self {
         // Whole logs can be replayed from nothing.
-        Self { nodes: 3, tuning: vec!["keep_entries = 10000000".into()] }
+        Self { nodes: 3, tuning: vec!["keep-entries = 10000000".into()] }
     }
 }
 

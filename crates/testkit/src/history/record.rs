@@ -56,6 +56,11 @@ pub enum Call {
     Cancel(RequestId),
     /// Who holds the lock?
     Get,
+    /// No call: the client's guard said, without asking anybody, that it held the lock at this moment.
+    Believe {
+        /// Under this token.
+        token: u64,
+    },
 }
 
 /// See [`Call::Acquire`].

@@ -1,0 +1,102 @@
+//! Concurrent clients that do everything a client can, and record what they see.
+
+mod wire;
+mod worker;
+
+pub use wire::Wire;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Result;
+use leasehold_client::{CancellationToken, Client, ClientOptions};
+use tokio::task::JoinSet;
+
+use crate::cluster::{PATIENCE, eventually};
+use crate::history::{History, Recorder};
+use worker::Worker;
+
+/// How many clients do what.
+#[derive(Debug, Clone)]
+pub struct WorkloadOptions {
+    /// Concurrent clients, each with connections of its own.
+    pub clients: u32,
+    /// Locks that they compete for.
+    pub locks: u32,
+    /// Shortest and longest time to live that they ask for, in ms.
+    pub ttl_ms: (u64, u64),
+    /// What all random choices follow from.
+    pub seed: u64,
+}
+
+impl WorkloadOptions {
+    /// Eight clients, four locks, leases of 1 to 2 seconds.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self { clients: 8, locks: 4, ttl_ms: (1_000, 2_000), seed }
+    }
+}
+
+/// Clients at work.
+#[derive(Debug)]
+pub struct Workload {
+    recorder: Recorder,
+    wires: Vec<Arc<Wire>>,
+    clients: Vec<Client>,
+    tasks: JoinSet<()>,
+    stop: CancellationToken,
+}
+
+/// How long clients that were told to stop may take to release and cancel what they have under way.
+const SETTLE_MAX: Duration = Duration::from_secs(5);
+
+impl Workload {
+    /// Connects the clients and lets them go.
+    pub async fn start(endpoints: &[String], options: &WorkloadOptions, recorder: &Recorder) -> Result<Self> {
+        let stop = CancellationToken::new();
+        let mut workload =
+            Self { recorder: recorder.clone(), wires: Vec::new(), clients: Vec::new(), tasks: JoinSet::new(), stop };
+        for number in 0..options.clients {
+            let wire = Arc::new(Wire::new(number));
+            let mut client_options = ClientOptions::new(endpoints.iter().cloned());
+            client_options.owner = format!("worker-{number}");
+            client_options.observer = Some(wire.clone());
+            let client = Client::connect(client_options).await?;
+            let worker = Worker::new(number, client.clone(), options, recorder.clone());
+            let stop = workload.stop.clone();
+            workload.tasks.spawn(async move { worker.run(stop).await });
+            workload.wires.push(wire);
+            workload.clients.push(client);
+        }
+        Ok(workload)
+    }
+
+    /// How many acquires were granted so far.
+    #[must_use]
+    pub fn granted(&self) -> u64 {
+        self.wires.iter().map(|wire| wire.granted()).sum()
+    }
+
+    /// Waits for so many more grants: the cluster serves.
+    pub async fn progress(&self, more: u64) -> Result<()> {
+        let enough = self.granted() + more;
+        let condition = format!("{more} more grants");
+        eventually(PATIENCE, &condition, || async { (self.granted() >= enough).then_some(()) }).await
+    }
+
+    /// Ends the clients and takes the history of the run.
+    pub async fn finish(mut self) -> History {
+        self.stop.cancel();
+        while self.tasks.join_next().await.is_some() {}
+        for client in &self.clients {
+            client.settle(SETTLE_MAX).await;
+            client.close();
+        }
+        for wire in &self.wires {
+            for record in wire.take() {
+                self.recorder.push(record);
+            }
+        }
+        self.recorder.take()
+    }
+}
