@@ -56,8 +56,7 @@ impl Endpoints {
         let endpoints =
             Arc::new(Self { slots, preferred: AtomicUsize::new(preferred), changes: watch::Sender::new(0) });
         for index in 0..endpoints.slots.len() {
-            let keeping =
-                keep_open(endpoints.clone(), index, options.connect_timeout, options.clock.clone(), stop.clone());
+            let keeping = keep_open(endpoints.clone(), index, options.clone(), stop.clone());
             spawner.spawn(keeping);
         }
         endpoints
@@ -117,16 +116,11 @@ impl Endpoints {
 }
 
 /// Keeps one endpoint's stream open until `stop`.
-async fn keep_open(
-    endpoints: Arc<Endpoints>,
-    index: usize,
-    connect_timeout: Duration,
-    clock: Clock,
-    stop: CancellationToken,
-) {
+async fn keep_open(endpoints: Arc<Endpoints>, index: usize, options: ClientOptions, stop: CancellationToken) {
+    let ClientOptions { connect_timeout, clock, observer, .. } = options;
     let mut backoff = Backoff::new();
     loop {
-        let (stream, operations) = Stream::new(index);
+        let (stream, operations) = Stream::new(index, observer.clone());
         let opening = transport::open(endpoints.address(index), connect_timeout, operations);
         let opened = tokio::select! {
             () = stop.cancelled() => return,

@@ -34,6 +34,7 @@ mod ids;
 mod inner;
 mod instance;
 mod keeper;
+mod observer;
 mod options;
 mod request;
 mod runtime;
@@ -52,6 +53,7 @@ pub use ids::{LeaseId, Token};
 pub use instance::ACQUIRES_MAX;
 /// Messages of the wire that are handed through as they are: what a cluster says of locks and of itself.
 pub use leasehold_proto::v1::{Holder, LockInfo, LossReason, Mode, NodeStatus, Role, StatusResponse, Waiter};
+pub use observer::Observer;
 pub use options::{ClientOptions, ENDPOINTS_MAX, default_owner};
 pub use tokio_util::sync::CancellationToken;
 pub use types::{Acquired, Acquisition, HeldInfo, Renewed, TryAcquire};

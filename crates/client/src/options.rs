@@ -1,9 +1,11 @@
 //! What a client is made with.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::error::Error;
+use crate::observer::Observer;
 
 /// Endpoints of one client. A cluster has a handful of nodes.
 pub const ENDPOINTS_MAX: usize = 64;
@@ -26,6 +28,8 @@ pub struct ClientOptions {
     pub drift_max_ppm: u32,
     /// Real time.
     pub clock: Clock,
+    /// Hears of everything that is sent and answered.
+    pub observer: Option<Arc<dyn Observer>>,
 }
 
 impl ClientOptions {
@@ -43,6 +47,7 @@ impl ClientOptions {
             call_timeout: Duration::from_secs(10),
             drift_max_ppm: 2_000,
             clock: Clock::system(),
+            observer: None,
         }
     }
 

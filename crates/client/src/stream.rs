@@ -1,12 +1,15 @@
 //! One live `Connect` stream to one node: operations out, answers back in any order.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use leasehold_proto::v1::answer::Answer;
 use leasehold_proto::v1::{ConnectResponse, GetRequest, Operation, operation};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
+
+use crate::observer::Observer;
 
 /// Operations under way on one stream.
 pub(crate) const PENDING_MAX: usize = 65_536;
@@ -32,6 +35,7 @@ pub(crate) struct Stream {
     /// Told when the first operation comes to be under way.
     busy: Notify,
     ended: CancellationToken,
+    observer: Option<Arc<dyn Observer>>,
 }
 
 #[derive(Debug, Default)]
@@ -43,7 +47,7 @@ struct Pending {
 
 impl Stream {
     /// The stream, and what it sends.
-    pub(crate) fn new(endpoint: usize) -> (Self, mpsc::Receiver<Operation>) {
+    pub(crate) fn new(endpoint: usize, observer: Option<Arc<dyn Observer>>) -> (Self, mpsc::Receiver<Operation>) {
         // Room for a ping beside all calls.
         let (outbound, operations) = mpsc::channel(PENDING_MAX + 1);
         let stream = Self {
@@ -52,6 +56,7 @@ impl Stream {
             pending: Mutex::default(),
             busy: Notify::new(),
             ended: CancellationToken::new(),
+            observer,
         };
         (stream, operations)
     }
@@ -60,9 +65,14 @@ impl Stream {
     pub(crate) async fn call(&self, operation: operation::Operation, timeout_ms: u64) -> Result<Answer, Broken> {
         let (id, answer) = self.register().ok_or(Broken::NotSent)?;
         let _forget = Forget { stream: self, id };
+        let seen = self.observer.as_ref().map(|observer| (observer, observer.sent(&operation)));
         let operation = Operation { id, timeout_ms, operation: Some(operation) };
         self.outbound.try_send(operation).map_err(|_| Broken::NotSent)?;
-        answer.await.map_err(|_| Broken::Ended)
+        let answer = answer.await.map_err(|_| Broken::Ended)?;
+        if let Some((observer, number)) = seen {
+            observer.answered(number, &answer);
+        }
+        Ok(answer)
     }
 
     fn register(&self) -> Option<(u64, oneshot::Receiver<Answer>)> {
@@ -154,7 +164,7 @@ mod tests {
 
     #[tokio::test]
     async fn answers_find_their_callers_in_any_order() {
-        let (stream, mut sent) = Stream::new(0);
+        let (stream, mut sent) = Stream::new(0, None);
         let answering = async {
             let first = sent.recv().await.unwrap();
             let second = sent.recv().await.unwrap();
@@ -169,7 +179,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_end_reaches_every_caller_and_refuses_new_ones() {
-        let (stream, mut sent) = Stream::new(0);
+        let (stream, mut sent) = Stream::new(0, None);
         let ending = async {
             sent.recv().await.unwrap();
             stream.end();
@@ -181,7 +191,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_dropped_call_is_forgotten() {
-        let (stream, mut sent) = Stream::new(0);
+        let (stream, mut sent) = Stream::new(0, None);
         tokio::select! {
             _ = stream.call(get(), 1) => panic!("nobody answers"),
             _ = sent.recv() => {}
