@@ -7,6 +7,7 @@ use std::time::Duration;
 use leasehold_state_machine::StateMachine;
 use leasehold_state_machine::storage::{Checkpoint, SnapshotFile};
 use tokio::sync::Mutex;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::runtime::{spawn, spawn_blocking};
@@ -33,7 +34,7 @@ impl Checkpointer {
         interval: Duration,
         stop: CancellationToken,
         fatal: impl FnOnce(String) + Send + 'static,
-    ) {
+    ) -> JoinHandle<()> {
         let this = Arc::clone(self);
         spawn(async move {
             let mut written = None;
@@ -47,7 +48,7 @@ impl Checkpointer {
                     Err(error) => return fatal(format!("the checkpoint could not be written: {error}")),
                 }
             }
-        });
+        })
     }
 
     /// Writes what changed since the last checkpoint.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::join_all;
 use leasehold_state_machine::{
     CALL_MS_MAX, Command, Event, LogTime, Operation, Outcome, STEP_MS_MAX, StateMachine, codec,
 };
@@ -11,6 +12,7 @@ use openraft::async_runtime::WatchReceiver as _;
 use parking_lot::{Mutex, RwLockReadGuard};
 use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -69,6 +71,8 @@ struct Parts {
     log: LogStore,
     stop: CancellationToken,
     stopped: watch::Sender<Option<StopReason>>,
+    /// Tasks that use the data folder: awaited at the end.
+    tasks: Mutex<Vec<JoinHandle<()>>>,
     _data_dir: DataDir,
 }
 
@@ -113,6 +117,7 @@ impl Node {
             log,
             stop,
             stopped: watch::Sender::new(None),
+            tasks: Mutex::default(),
             _data_dir: data_dir,
             options,
         });
@@ -263,6 +268,10 @@ impl Node {
             tracing::warn!("the log could not be synced at the end");
         }
         parts.stop_with(StopReason::Shutdown);
+        let tasks = std::mem::take(&mut *parts.tasks.lock());
+        if tokio::time::timeout(SHUTDOWN_STEP_MAX, join_all(tasks)).await.is_err() {
+            tracing::warn!("some tasks did not end in time");
+        }
     }
 }
 
@@ -378,10 +387,13 @@ impl Parts {
             snapshots,
             receiving: Arc::default(),
             client_address: self.options.client_address.clone(),
+            stop: self.stop.clone(),
         };
-        let parts = Arc::clone(self);
+        let parts = Arc::downgrade(self);
         spawn(async move {
-            if let Err(error) = service.serve(listener, parts.stop.clone()).await {
+            if let Err(error) = service.serve(listener).await
+                && let Some(parts) = parts.upgrade()
+            {
                 parts.stop_with(StopReason::Fatal(format!("the peer server ended: {error}")));
             }
         });
@@ -391,7 +403,7 @@ impl Parts {
     fn watch_over(self: &Arc<Self>) {
         let parts = Arc::clone(self);
         let fatal = move |error| parts.stop_with(StopReason::Fatal(error));
-        self.checkpointer.run(self.options.tuning.checkpoint_interval, self.stop.clone(), fatal);
+        let checkpoints = self.checkpointer.run(self.options.tuning.checkpoint_interval, self.stop.clone(), fatal);
 
         let formation = Formation {
             raft: self.raft.clone(),
@@ -400,28 +412,33 @@ impl Parts {
             options: self.options.clone(),
         };
         let parts = Arc::clone(self);
-        spawn(async move {
+        let forming = spawn(async move {
             if let Some(reason) = formation.run(parts.stop.clone()).await {
                 parts.stop_with(reason);
             }
         });
 
         let parts = Arc::clone(self);
-        spawn(async move {
+        let watching = spawn(async move {
             let mut metrics = parts.raft.metrics();
             loop {
                 let failed = metrics.borrow_and_update().running_state.as_ref().err().map(ToString::to_string);
+                if parts.stop.is_cancelled() {
+                    return;
+                }
                 if let Some(error) = failed {
                     return parts.stop_with(StopReason::Fatal(format!("raft has stopped: {error}")));
                 }
                 tokio::select! {
+                    biased;
+                    () = parts.stop.cancelled() => return,
                     changed = metrics.changed() => if changed.is_err() {
                         return parts.stop_with(StopReason::Fatal("raft has stopped".into()));
                     },
-                    () = parts.stop.cancelled() => return,
                 }
             }
         });
+        self.tasks.lock().extend([checkpoints, forming, watching]);
     }
 }
 

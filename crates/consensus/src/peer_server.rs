@@ -33,6 +33,8 @@ use crate::status;
 use crate::transport::{FROM_HEADER, PEER_MESSAGE_BYTES_MAX, TO_HEADER, cluster_of, peer_of};
 use crate::types::Raft;
 
+/// Connections that have not ended this long after their streams are left behind.
+const SHUTDOWN_MAX: Duration = Duration::from_secs(2);
 const OUTCOMES_PER_MESSAGE_MAX: usize = 1_024;
 const STREAMS_PER_PEER_MAX: u32 = 256;
 const PENDING_RESETS_MAX: usize = 64;
@@ -52,15 +54,13 @@ pub(crate) struct PeerService {
     /// One snapshot is received at a time.
     pub(crate) receiving: Arc<tokio::sync::Mutex<()>>,
     pub(crate) client_address: String,
+    pub(crate) stop: CancellationToken,
 }
 
 impl PeerService {
-    /// Serves peers until stopped. Open streams end with the stop, and what then still hangs is cut off.
-    pub(crate) async fn serve(
-        self,
-        listener: TcpListener,
-        stop: CancellationToken,
-    ) -> Result<(), tonic::transport::Error> {
+    /// Serves peers until stopped. Open streams end with the stop; what then still hangs is left behind after a bound.
+    pub(crate) async fn serve(self, listener: TcpListener) -> Result<(), tonic::transport::Error> {
+        let stop = self.stop.clone();
         let peers = PeerServer::new(self)
             .max_decoding_message_size(PEER_MESSAGE_BYTES_MAX)
             .max_encoding_message_size(PEER_MESSAGE_BYTES_MAX);
@@ -74,10 +74,14 @@ impl PeerService {
             .http2_keepalive_interval(Some(KEEP_ALIVE_INTERVAL))
             .http2_keepalive_timeout(Some(KEEP_ALIVE_TIMEOUT))
             .add_service(peers)
-            .serve_with_incoming(incoming);
+            .serve_with_incoming_shutdown(incoming, stop.clone().cancelled_owned());
+        let overdue = async {
+            stop.cancelled().await;
+            tokio::time::sleep(SHUTDOWN_MAX).await;
+        };
         tokio::select! {
             result = server => result,
-            () = stop.cancelled() => Ok(()),
+            () = overdue => Ok(()),
         }
     }
 
@@ -214,7 +218,7 @@ impl Peer for PeerService {
                 }
             })
         });
-        let answers = self.raft.stream_append(requests);
+        let answers = self.raft.stream_append(requests).take_until(self.stop.clone().cancelled_owned());
         let answers = answers.map(|result| match result {
             Ok(result) => Ok(convert::append_result_to_pb(result)),
             Err(error) => Err(fatal(error)),
@@ -287,7 +291,7 @@ impl Peer for PeerService {
                 yield Ok(pb::ForwardResponse { outcomes });
             }
         };
-        Ok(Response::new(Box::pin(answers)))
+        Ok(Response::new(Box::pin(answers.take_until(self.stop.clone().cancelled_owned()))))
     }
 
     async fn read_index(
