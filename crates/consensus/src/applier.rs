@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::{Stream, StreamExt};
 use leasehold_state_machine::storage::{Checkpoint, SnapshotError, SnapshotFile};
@@ -16,6 +17,9 @@ use crate::checkpointer::Checkpointer;
 use crate::runtime::spawn_blocking;
 use crate::shared::Shared;
 use crate::types::{BatchBytes, LogId, Member, Membership, Outcomes, StoredMembership, TypeConfig, entry_id, log_id};
+
+/// How long one entry waits for a snapshot that holds the checkpoint for too long.
+const HOLD_WAIT_MAX: Duration = Duration::from_millis(20);
 
 /// The one writer of the tables.
 #[derive(Clone)]
@@ -73,6 +77,16 @@ impl Applier {
         Ok(Outcomes(effects.outcomes))
     }
 
+    /// Slows down while a snapshot that takes too long holds the checkpoint back: the rows that change meanwhile are kept
+    /// in memory.
+    async fn yield_to_snapshot(&self) -> io::Result<()> {
+        let checkpoint = self.checkpointer.checkpoint();
+        if !checkpoint.is_hold_exceeded(self.shared.state.read().changed_rows()) {
+            return Ok(());
+        }
+        spawn_blocking(move || checkpoint.wait_released(HOLD_WAIT_MAX)).await.map(drop).map_err(io::Error::other)
+    }
+
     fn apply_entry(&self, id: LogId, payload: &EntryPayload<BatchBytes, u64, Member>) -> io::Result<Outcomes> {
         let entry = entry_id(id);
         let outcomes = match payload {
@@ -123,6 +137,7 @@ impl RaftStateMachine<TypeConfig> for Applier {
     {
         while let Some(next) = entries.next().await {
             let (entry, responder) = next?;
+            self.yield_to_snapshot().await?;
             let outcomes = self.apply_entry(entry.log_id, &entry.payload)?;
             self.shared.applied.send_replace(entry.log_id.index);
             if let Some(responder) = responder {

@@ -72,8 +72,8 @@ impl Checkpointer {
         *broken = true;
         let checkpoint = self.checkpoint.clone();
         let work = move || -> io::Result<StateMachine> {
-            let mut state = file.load().map_err(io::Error::other)?;
-            checkpoint.replace(state.rows()).map_err(io::Error::other)?;
+            let state = file.load().map_err(io::Error::other)?;
+            checkpoint.install(&file).map_err(io::Error::other)?;
             Ok(state)
         };
         swap(spawn_blocking(work).await.map_err(io::Error::other)??);

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use leasehold_state_machine::StateMachine;
-use leasehold_state_machine::storage::{Checkpoint, CheckpointError, SnapshotFile};
+use leasehold_state_machine::storage::{Checkpoint, SnapshotFile};
 use rustix::fs::FlockOperation;
 
 use crate::StartError;
@@ -82,8 +82,8 @@ fn open_all(log_dir: &Path, checkpoint_dir: &Path, snapshot_dir: &Path) -> Resul
         Source::Checkpoint(state) => *state,
         Source::Nothing => StateMachine::new(),
         Source::Snapshot(file) => {
-            let mut state = file.load().map_err(|error| data(&error))?;
-            checkpoint.replace(state.rows()).map_err(|error| data(&error))?;
+            let state = file.load().map_err(|error| data(&error))?;
+            checkpoint.install(file).map_err(|error| data(&error))?;
             tracing::info!(log_index = index_of(&state), "rebuilt the tables from snapshot {}", file.path.display());
             state
         }
@@ -132,7 +132,7 @@ fn open_checkpoint(dir: &Path) -> Result<(Checkpoint, Option<StateMachine>), Sta
     });
     match opened {
         Ok(found) => Ok(found),
-        Err(error @ CheckpointError::Version { .. }) => Err(StartError::Data(error.to_string())),
+        Err(error) if !error.is_discardable() => Err(StartError::Data(error.to_string())),
         Err(error) => {
             tracing::warn!(%error, "the checkpoint cannot be used; rebuilding it from snapshot and log");
             let again =

@@ -1,5 +1,7 @@
 //! Whole nodes in one process, over real sockets and files: snapshots, restarts, identities, reads without a quorum.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
