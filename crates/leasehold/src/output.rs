@@ -4,7 +4,9 @@ use std::io::Write;
 use std::time::Duration;
 
 use comfy_table::{Table, presets};
-use serde_json::Value;
+use serde::Serialize;
+
+use crate::exit::Failure;
 
 /// How data is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -25,8 +27,11 @@ pub(crate) fn note(line: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{line}");
 }
 
-pub(crate) fn json(value: &Value) {
-    data(&value.to_string());
+/// One JSON value, on a line.
+pub(crate) fn json<T: Serialize>(value: &T) -> Result<(), Failure> {
+    let line = serde_json::to_string(value).map_err(|error| Failure::internal(error.to_string()))?;
+    data(&line);
+    Ok(())
 }
 
 /// Rows under a header, in columns.
@@ -35,6 +40,9 @@ pub(crate) fn table<const N: usize>(header: [&str; N], rows: impl IntoIterator<I
     table.load_preset(presets::NOTHING).set_header(header);
     for row in rows {
         table.add_row(row.map(printable));
+    }
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
     }
     for line in table.lines() {
         data(line.trim_end());

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use leasehold_client::{Acquired, Acquisition, Client, Holder, Wait};
-use serde_json::{Value, json};
+use leasehold_client::{Acquired, Acquisition, Client, Holder};
+use serde::Serialize;
 
-use super::locks::{held_text, holder_json};
-use super::only_name;
+use super::locks::{HolderJson, held_text};
+use super::{only_name, whole_millis};
 use crate::cli::AcquireArgs;
 use crate::exit::{Exit, Failure};
 use crate::output::{self, Format};
@@ -27,51 +27,56 @@ pub(super) async fn run(args: AcquireArgs) -> Result<Exit, Failure> {
     };
     match acquisition {
         Acquisition::Acquired(acquired) => {
-            print_acquired(&acquired, args.output.output);
+            print_acquired(&acquired, args.output.output)?;
             Ok(Exit::Ok)
         }
         Acquisition::Held(held) => {
-            print_held(name, held.holders.first(), held.waiters, args.output.output);
+            print_held(name, held.holders.first(), held.waiters, args.output.output)?;
             Ok(Exit::NotAcquired)
         }
         Acquisition::TimedOut => {
-            debug_assert_ne!(args.take.wait(), Wait::Try);
             // Who it was is worth a read, but not an error.
             let lock = client.get(name).await.ok();
             let holder = lock.as_ref().and_then(|lock| lock.holders.first());
             let waiters = lock.as_ref().map_or(0, |lock| lock.waiter_count);
-            print_held(name, holder, waiters, args.output.output);
+            print_held(name, holder, waiters, args.output.output)?;
             Ok(Exit::NotAcquired)
         }
     }
 }
 
-fn print_acquired(acquired: &Acquired, format: Format) {
+/// What `-o json` prints: always these fields.
+#[derive(Debug, Default, Serialize)]
+struct AcquireJson<'a> {
+    acquired: bool,
+    token: Option<String>,
+    lease: Option<&'a str>,
+    ttl_ms: Option<u64>,
+    holder: Option<HolderJson<'a>>,
+}
+
+fn print_acquired(acquired: &Acquired, format: Format) -> Result<(), Failure> {
     let Acquired { name, token, lease, ttl, .. } = acquired;
     match format {
-        Format::Json => output::json(&json!({
-            "acquired": true,
-            "token": token.to_string(),
-            "lease": lease.as_str(),
-            "ttl_ms": u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX),
-            "holder": Value::Null,
-        })),
+        Format::Json => output::json(&AcquireJson {
+            acquired: true,
+            token: Some(token.to_string()),
+            lease: Some(lease.as_str()),
+            ttl_ms: Some(whole_millis(*ttl)),
+            holder: None,
+        }),
         Format::Table => {
             let row = [name.clone(), token.to_string(), lease.to_string(), output::span(*ttl)];
             output::table(["LOCK", "TOKEN", "LEASE", "TTL"], [row]);
+            Ok(())
         }
     }
 }
 
-fn print_held(name: &str, holder: Option<&Holder>, waiters: u32, format: Format) {
+fn print_held(name: &str, holder: Option<&Holder>, waiters: u32, format: Format) -> Result<(), Failure> {
     output::note(&format!("leasehold: {}", held_text(name, holder, waiters)));
-    if format == Format::Json {
-        output::json(&json!({
-            "acquired": false,
-            "token": Value::Null,
-            "lease": Value::Null,
-            "ttl_ms": Value::Null,
-            "holder": holder.map(holder_json),
-        }));
+    match format {
+        Format::Json => output::json(&AcquireJson { holder: holder.map(Into::into), ..AcquireJson::default() }),
+        Format::Table => Ok(()),
     }
 }

@@ -2,7 +2,7 @@
 
 use leasehold_client::{Client, Holder, LockInfo, Waiter};
 
-use super::locks::lock_json;
+use super::locks::LockJson;
 use super::{mode_name, reason_name};
 use crate::cli::GetArgs;
 use crate::exit::{Exit, Failure};
@@ -12,7 +12,7 @@ pub(super) async fn run(args: GetArgs) -> Result<Exit, Failure> {
     let client = Client::connect(args.client.options()).await?;
     let lock = client.get(&args.name).await?;
     match args.output.output {
-        Format::Json => output::json(&lock_json(&lock)),
+        Format::Json => output::json(&LockJson::from(&lock))?,
         Format::Table => print_table(&args.name, &lock),
     }
     Ok(Exit::Ok)

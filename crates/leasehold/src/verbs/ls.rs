@@ -1,9 +1,8 @@
 //! `leasehold ls`.
 
 use leasehold_client::{Client, LockInfo};
-use serde_json::Value;
 
-use super::locks::lock_json;
+use super::locks::LockJson;
 use crate::cli::LsArgs;
 use crate::exit::{Exit, Failure};
 use crate::output::{self, Format, span_ms};
@@ -12,7 +11,7 @@ pub(super) async fn run(args: LsArgs) -> Result<Exit, Failure> {
     let client = Client::connect(args.client.options()).await?;
     let locks = client.list(&args.prefix).await?;
     match args.output.output {
-        Format::Json => output::json(&Value::Array(locks.iter().map(lock_json).collect())),
+        Format::Json => output::json(&locks.iter().map(LockJson::from).collect::<Vec<_>>())?,
         Format::Table => {
             output::table(["LOCK", "OWNER", "TOKEN", "LEFT", "WAITERS"], locks.iter().map(row));
         }

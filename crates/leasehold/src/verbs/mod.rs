@@ -1,5 +1,7 @@
 //! The client verbs: each connects, does one thing, prints it, and says how to exit.
 
+use std::time::Duration;
+
 use leasehold_client::{Client, LossReason, Mode, Role, Wait};
 
 use crate::cli::{ClusterVerb, DebugVerb, TakeArgs, Verb};
@@ -8,12 +10,14 @@ use crate::exit::{Exit, Failure};
 mod acquire;
 mod cluster;
 mod debug;
+mod demo;
 mod get;
 mod lock;
 mod locks;
 mod ls;
 mod release;
 mod renew;
+mod signals;
 
 pub(crate) async fn run(verb: Verb) -> Result<Exit, Failure> {
     match verb {
@@ -24,7 +28,7 @@ pub(crate) async fn run(verb: Verb) -> Result<Exit, Failure> {
         Verb::Ls(args) => ls::run(args).await,
         Verb::Lock(args) => lock::run(args).await,
         Verb::Cluster(ClusterVerb::Status(args)) => cluster::status(args).await,
-        Verb::Demo(_) => Err(Failure::internal("demo is not built yet")),
+        Verb::Demo(args) => demo::run(args).await,
         Verb::Debug(DebugVerb::Log(args)) => debug::log(&args),
         Verb::Serve(_) | Verb::Dev(_) => Err(Failure::internal("servers are started elsewhere")),
     }
@@ -54,6 +58,10 @@ fn only_name(names: &[String]) -> Result<&str, Failure> {
         [name] => Ok(name),
         _ => Err(Failure::usage("several locks come later; name one")),
     }
+}
+
+fn whole_millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn reason_name(reason: LossReason) -> Option<String> {

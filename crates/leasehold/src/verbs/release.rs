@@ -1,12 +1,19 @@
 //! `leasehold release`.
 
 use leasehold_client::{Client, Token};
-use serde_json::json;
+use serde::Serialize;
 
 use super::reason_name;
 use crate::cli::ReleaseArgs;
 use crate::exit::{Exit, Failure};
 use crate::output::{self, Format};
+
+/// What `-o json` prints.
+#[derive(Debug, Serialize)]
+struct ReleaseJson {
+    released: bool,
+    reason: Option<String>,
+}
 
 pub(super) async fn run(args: ReleaseArgs) -> Result<Exit, Failure> {
     let client = Client::connect(args.client.options()).await?;
@@ -17,7 +24,7 @@ pub(super) async fn run(args: ReleaseArgs) -> Result<Exit, Failure> {
         output::note(&format!("leasehold: {} was no longer held under token {}{why}", args.name, args.token));
     }
     match args.output.output {
-        Format::Json => output::json(&json!({ "released": answer.released, "reason": reason })),
+        Format::Json => output::json(&ReleaseJson { released: answer.released, reason })?,
         Format::Table => {
             let row = [args.name, answer.released.to_string(), reason.unwrap_or_default()];
             output::table(["LOCK", "RELEASED", "REASON"], [row]);

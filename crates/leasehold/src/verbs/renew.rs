@@ -1,21 +1,27 @@
 //! `leasehold renew`.
 
 use leasehold_client::{Client, LeaseId, Renewed};
-use serde_json::json;
+use serde::Serialize;
 
-use super::reason_name;
+use super::{reason_name, whole_millis};
 use crate::cli::RenewArgs;
 use crate::exit::{Exit, Failure};
 use crate::output::{self, Format};
+
+/// What `-o json` prints.
+#[derive(Debug, Serialize)]
+struct RenewJson<'a> {
+    lease: &'a str,
+    ttl_ms: u64,
+}
 
 pub(super) async fn run(args: RenewArgs) -> Result<Exit, Failure> {
     let client = Client::connect(args.client.options()).await?;
     let lease = LeaseId(args.lease);
     match client.renew(&lease, args.ttl).await? {
         Renewed::Alive { ttl } => {
-            let ttl_ms = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
             match args.output.output {
-                Format::Json => output::json(&json!({ "lease": lease.as_str(), "ttl_ms": ttl_ms })),
+                Format::Json => output::json(&RenewJson { lease: lease.as_str(), ttl_ms: whole_millis(ttl) })?,
                 Format::Table => output::table(["LEASE", "TTL"], [[lease.to_string(), output::span(ttl)]]),
             }
             Ok(Exit::Ok)

@@ -7,15 +7,14 @@ use tokio::process::Command;
 
 use super::locks::held_text;
 use super::only_name;
+use super::signals::{self, Signals};
 use crate::cli::LockArgs;
 use crate::exit::{Exit, Failure};
 use crate::output::note;
 
 mod group;
-mod signals;
 mod supervise;
 
-use signals::Signals;
 use supervise::{Ending, Margins, supervise};
 
 /// How long cancels and releases are waited for before the process ends.

@@ -10,9 +10,9 @@ use tokio::process::Child;
 use tokio::time::sleep;
 
 use super::group::Group;
-use super::signals::Signals;
 use crate::exit::Failure;
 use crate::output::note;
+use crate::verbs::signals::Signals;
 
 /// How long a command may take to end once the cluster has said that the lock is gone: every moment of it is one too many.
 const GONE_GRACE: Duration = Duration::from_millis(500);
