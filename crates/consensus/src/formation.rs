@@ -89,7 +89,8 @@ impl Formation {
                 own.node_id, member.incarnation, own.incarnation, own.node_id
             ));
         }
-        if known.count() > 0 {
+        // A node joins a cluster only when its leader has spoken to it: then the cluster is formed, wherever its members are.
+        if known.count() > 0 || answers.values().any(|answer| answer.cluster_id.is_some()) {
             return Step::Wait("the cluster is formed; waiting for its leader to contact this node".into());
         }
         if !self.options.bootstrap {

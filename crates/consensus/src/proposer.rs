@@ -34,6 +34,9 @@ pub(crate) const COMMAND_BYTES_MAX: usize = 2 << 20;
 /// While a deadline is pending, log time is written at least this often.
 const TICK_INTERVAL: Duration = Duration::from_millis(250);
 
+/// Least pause of the proposer when there is nothing that it can propose.
+const MOMENT: Duration = Duration::from_millis(1);
+
 /// What became of one proposed command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Fate {
@@ -96,6 +99,9 @@ impl ProposerHandle {
     }
 }
 
+/// Raft takes no entries any more; the node is about to stop.
+struct RaftStopped;
+
 /// Entries on their way, of one leadership.
 #[derive(Default)]
 struct InFlight {
@@ -154,13 +160,15 @@ impl Proposer {
             }
             let may_propose = leader.is_some() && self.has_room();
             if may_propose && (!self.waiting.is_empty() || self.tick_is_due()) {
-                if self.propose_entry().await.is_err() {
-                    break;
+                match self.propose_entry().await {
+                    Ok(true) => continue,
+                    Ok(false) => {}
+                    Err(RaftStopped) => break,
                 }
-                continue;
             }
             let in_flight = Arc::clone(&self.in_flight);
-            let tick_in = if may_propose { self.next_tick() } else { None };
+            // At least a moment: what could not be proposed just now cannot be at once.
+            let tick_in = if may_propose { self.next_tick().map(|wait| wait.max(MOMENT)) } else { None };
             let free = COMMANDS_PER_ENTRY_MAX.saturating_sub(self.waiting.len());
             tokio::select! {
                 biased;
@@ -257,10 +265,10 @@ impl Proposer {
         Some(codec::encode_command(&Command { principal: None, not_after: None, operation }))
     }
 
-    /// Proposes one entry: the founding, waiting commands, or nothing but the time.
-    async fn propose_entry(&mut self) -> Result<(), ()> {
+    /// Proposes one entry: the founding, waiting commands, or nothing but the time. False: not now.
+    async fn propose_entry(&mut self) -> Result<bool, RaftStopped> {
         let (commands, replies) = if self.needs_found() {
-            let Some(found) = self.found() else { return Ok(()) };
+            let Some(found) = self.found() else { return Ok(false) };
             self.found_under = self.leading;
             (vec![found], Vec::new())
         } else {
@@ -270,13 +278,20 @@ impl Proposer {
         let stamp = self.shared.leader_clock.lock().stamp(self.shared.now(), real);
         let Some((at, leader)) = stamp.filter(|(_, leader)| Some(*leader) == self.leading) else {
             replies.into_iter().for_each(|reply| reply.send(Fate::NotLeader));
-            return Ok(());
+            return Ok(false);
         };
         self.last_entry = real;
-        self.write(at, leader, &commands, replies).await
+        self.write(at, leader, &commands, replies).await?;
+        Ok(true)
     }
 
-    async fn write(&self, at: LogTime, leader: LeaderStamp, commands: &[Bytes], replies: Vec<Reply>) -> Result<(), ()> {
+    async fn write(
+        &self,
+        at: LogTime,
+        leader: LeaderStamp,
+        commands: &[Bytes],
+        replies: Vec<Reply>,
+    ) -> Result<(), RaftStopped> {
         let bytes = codec::encode_batch(at, leader, commands);
         let in_flight = Arc::clone(&self.in_flight);
         in_flight.entries.fetch_add(1, Ordering::AcqRel);
@@ -286,6 +301,7 @@ impl Proposer {
         let leader = LeaderId { term: leader.term, node_id: leader.node };
         self.raft.write(BatchBytes(bytes)).with_leader(leader).responder(callback).await.map_err(|error| {
             tracing::error!(%error, "raft does not take entries any more");
+            RaftStopped
         })
     }
 }
