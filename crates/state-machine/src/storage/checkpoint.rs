@@ -89,7 +89,9 @@ impl Checkpoint {
 
     /// Writes changed rows in one atomic batch. Waits while a snapshot holds the checkpoint.
     ///
-    /// A kill may lose the last batches, not a part of one; a power cut those since the last [`Self::flush`].
+    /// A kill may lose the last batches (this one too, although it returned: sled keeps it in a buffer until the next
+    /// one), not a part of one, and none from before the last [`Self::flush`], [`Self::replace`] or [`Self::install`].
+    /// A power cut may lose all since then.
     ///
     /// # Panics
     /// When a key or a value exceeds what a snapshot can hold.

@@ -191,7 +191,7 @@ impl Drop for Attempt {
 }
 
 fn config(dir: &Path) -> sled::Config {
-    // No flusher thread. Every batch rolls sled's buffer out by itself, cleaning of segments happens in line with
+    // No flusher thread. Every batch rolls the one before it out of the buffer, segments are cleaned in line with
     // writes, and what must be on disk is flushed where that matters (a snapshot, a clean stop). The thread would add
     // fsyncs beside those of the Raft log at times of its own, and if it ever panics, closing sled waits for it for ever.
     sled::Config::new().path(dir).cache_capacity(CACHE_BYTES).flush_every_ms(None)

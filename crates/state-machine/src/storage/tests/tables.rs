@@ -10,13 +10,13 @@ use crate::{
 };
 
 /// Applies entries, and knows the next one.
-struct Log {
-    state: StateMachine,
+pub(super) struct Log {
+    pub(super) state: StateMachine,
     next: u64,
 }
 
 impl Log {
-    fn founded() -> Self {
+    pub(super) fn founded() -> Self {
         let mut log = Self { state: StateMachine::new(), next: 1 };
         log.state.apply_membership(entry(1, 1), b"three nodes".to_vec());
         log.next = 2;
@@ -32,7 +32,7 @@ impl Log {
         self.next += 1;
     }
 
-    fn acquire(&mut self, lock: u32, ttl_ms: u64) {
+    pub(super) fn acquire(&mut self, lock: u32, ttl_ms: u64) {
         self.apply(
             50,
             Operation::Acquire(Acquire {
@@ -58,7 +58,7 @@ impl Log {
     }
 }
 
-fn assert_same(found: &mut StateMachine, expected: &mut StateMachine) {
+pub(super) fn assert_same(found: &mut StateMachine, expected: &mut StateMachine) {
     assert_eq!(found.applied(), expected.applied());
     assert_eq!(found.now(), expected.now());
     assert_eq!(found.state_hash(), expected.state_hash());
