@@ -61,9 +61,18 @@ impl Leadership {
     /// A leader that has heard from a quorum, or a follower that has heard from its leader, not long ago.
     fn in_contact(&self) -> bool {
         if let Ok(leader) = self.raft.as_leader() {
+            // Nobody else acknowledges anything to a quorum of one: its last acknowledgement ages while it is idle.
+            if self.is_only_voter() {
+                return true;
+            }
             return leader.last_quorum_acked().is_none_or(|acked| acked.elapsed() <= self.contact_max);
         }
         self.shared.since_leader_contact().is_some_and(|age| age <= self.contact_max)
+    }
+
+    fn is_only_voter(&self) -> bool {
+        let metrics = self.raft.server_metrics();
+        metrics.borrow_watched().membership_config.membership().voter_ids().count() == 1
     }
 
     /// The leader this node knows while it is in contact with it.
