@@ -33,14 +33,14 @@ fn the_command_sees_the_lock_and_decides_the_exit_code() {
 #[test]
 fn the_lock_is_held_while_the_command_runs() {
     let server = Server::start();
-    let mut going = Going::start(&mut server.command(["lock", "a", "--ttl", "1s", "--", "sh", "-c", OBEDIENT]));
+    let mut going = Going::start(&mut server.command(["lock", "a", "--ttl", "3s", "--", "sh", "-c", OBEDIENT]));
     assert_eq!(going.line(), "ready");
     // Longer than a ttl: it is renewed.
-    eventually("two ttls", || going.age() > Duration::from_secs(2));
+    eventually("more than a ttl", || going.age() > Duration::from_secs(5));
     let tried = server.run(["acquire", "a", "--try"]);
-    assert_eq!(tried.code, 75, "{tried:?}");
     going.signal(Signal::TERM);
-    assert_eq!(going.end().code, 7);
+    let run = going.end();
+    assert_eq!((tried.code, run.code), (75, 7), "{tried:?} {run:?}");
 }
 
 #[test]
@@ -121,7 +121,7 @@ fn on_loss_everything_is_killed_before_the_lease_ends() {
 #[test]
 fn an_obedient_command_gets_its_time_to_end_on_loss() {
     let server = Server::start();
-    let mut going = Going::start(&mut server.command(["lock", "a", "--ttl", "2s", "--", "sh", "-c", OBEDIENT]));
+    let mut going = Going::start(&mut server.command(["lock", "a", "--ttl", "6s", "--", "sh", "-c", OBEDIENT]));
     assert_eq!(going.line(), "ready");
     server.signal(Signal::STOP);
     assert_eq!(going.line(), "told");
@@ -132,8 +132,9 @@ fn an_obedient_command_gets_its_time_to_end_on_loss() {
 #[test]
 fn a_lock_that_was_released_by_others_is_lost() {
     let server = Server::start();
+    // It takes a renewal to notice.
     let script = "trap 'echo told; exit 0' TERM; echo $LEASEHOLD_TOKEN; while :; do sleep 0.02; done";
-    let mut going = Going::start(&mut server.command(["lock", "a", "--ttl", "1s", "--", "sh", "-c", script]));
+    let mut going = Going::start(&mut server.command(["lock", "a", "--ttl", "3s", "--", "sh", "-c", script]));
     let token = going.line();
     assert_eq!(server.run(["release", "a", &token]).code, 0);
     let run = going.end();
