@@ -1,1 +1,5 @@
-//! Integration tests of Leasehold; see tests/.
+//! What the integration tests share: a run is a cluster, clients at work, faults, and the verdict of the checker.
+
+mod run;
+
+pub use run::{Run, alone, seed};

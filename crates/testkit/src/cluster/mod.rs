@@ -176,14 +176,14 @@ impl Cluster {
         bail!("no leader within {PATIENCE:?}")
     }
 
-    /// Ends all nodes in an orderly way, and reads their logs.
-    pub fn stop_and_dump(&mut self) -> Result<Vec<NodeLog>> {
+    /// Ends all nodes in an orderly way, and reads their logs, except that of a node which is `gone`.
+    pub fn stop_and_dump(&mut self, gone: Option<u64>) -> Result<Vec<NodeLog>> {
         for node in self.nodes.values_mut() {
             node.resume();
             node.terminate()?;
         }
         let mut logs = Vec::new();
-        for node in self.nodes.values() {
+        for node in self.nodes.values().filter(|node| Some(node.id()) != gone) {
             logs.push(node.dump()?);
         }
         NodeLog::share_commits(&mut logs);
