@@ -148,7 +148,10 @@ async fn wiped_node_is_refused_and_the_others_go_on() -> Result<()> {
         status.ok_or_else(|| anyhow::anyhow!("the wiped node runs on:\n{}", run.cluster.node(victim).log_tail()))?;
     let words = run.cluster.node(victim).log_tail();
     ensure!(status.code() == Some(65), "the wiped node ended with {status}:\n{words}");
-    ensure!(words.contains("replace") && words.contains("membership"), "it does not say what to do:\n{words}");
+    ensure!(
+        words.contains("emptied or swapped") && words.contains("add this one as a new node"),
+        "it does not say what to do:\n{words}"
+    );
     run.fault_ends(fault);
     run.finish_without(victim, &[C1, C2, C4, C5, C6, C7, C8, C11]).await
 }

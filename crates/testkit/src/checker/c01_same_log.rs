@@ -23,7 +23,7 @@ pub(super) fn check(facts: &Facts<'_>, report: &mut Report) {
             });
         }
     }
-    if let Some(replay) = &facts.replay {
+    for replay in facts.replay.iter().chain(&facts.disagreement) {
         for mismatch in &replay.mismatches {
             report.hold(C1, false, || mismatch.clone());
         }

@@ -19,8 +19,10 @@ pub(super) struct Facts<'a> {
     pub(super) seen: BTreeMap<u64, Seen<'a>>,
     /// The log of the node that knows most of it.
     pub(super) log: Option<LogFacts<'a>>,
-    /// That log through the reference model, if it is whole.
+    /// That log through the reference model, if it is whole and the model agrees with it.
     pub(super) replay: Option<Replay>,
+    /// The same if the model does not agree.
+    pub(super) disagreement: Option<Replay>,
 }
 
 /// What the clients did with one token.
@@ -80,6 +82,11 @@ impl<'a> Facts<'a> {
         let fullest = nodes.iter().max_by_key(|log| {
             (log.is_whole(), log.committed().last().map_or(0, |entry| entry.index), log.entries.len())
         });
+        let replay = fullest.filter(|log| log.is_whole()).map(Replay::run);
+        let (replay, disagreement) = match replay {
+            Some(replay) if !replay.mismatches.is_empty() => (None, Some(replay)),
+            replay => (replay, None),
+        };
         Self {
             nodes,
             bounds: &evidence.bounds,
@@ -87,7 +94,8 @@ impl<'a> Facts<'a> {
             records: &evidence.history.records,
             seen: gather_seen(&evidence.history.records),
             log: fullest.map(LogFacts::gather),
-            replay: fullest.filter(|log| log.is_whole()).map(Replay::run),
+            replay,
+            disagreement,
         }
     }
 

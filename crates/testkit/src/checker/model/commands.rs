@@ -160,6 +160,12 @@ impl Tables {
 
     fn cancel(&mut self, id: leasehold_state_machine::RequestId, attempt: u32, outcome: &Outcome) -> Verdict {
         let known = self.requests.get(&id).copied();
+        let live = known.is_some_and(|known| matches!(known.state, State::Waiting(_) | State::Granted(_)));
+        if !live && self.marks.get(&id.client).is_some_and(|mark| id.counter < *mark) {
+            // The instance's mark refuses whatever may still come of this id: it need not be remembered any more.
+            let agrees = matches!(outcome, Outcome::Cancelled(did) if did == "NotFound" || did == "Superseded");
+            return same(agrees, "the instance's mark covers it");
+        }
         if known.is_some_and(|known| attempt < known.attempt) {
             return expect(outcome, &Outcome::Cancelled("Superseded".into()));
         }
