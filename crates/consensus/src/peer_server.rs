@@ -180,6 +180,8 @@ impl Peer for PeerService {
 
     async fn identify(&self, _: Request<pb::IdentifyRequest>) -> Result<Response<pb::IdentifyResponse>, Status> {
         let own = self.identity.get();
+        // Before the metrics are borrowed: whoever borrows them twice waits for a writer that waits for it.
+        let role = self.leadership.role();
         let metrics = self.raft.server_metrics();
         let metrics = metrics.borrow_watched();
         let members = metrics.membership_config.membership().nodes().map(|(id, member)| pb::Member {
@@ -194,7 +196,7 @@ impl Peer for PeerService {
             members: members.collect(),
             address: self.client_address.clone(),
             applied: *self.shared.applied.borrow(),
-            role: status::role_to_pb(self.leadership.role()).into(),
+            role: status::role_to_pb(role).into(),
             level_max: LEVEL_MAX,
         }))
     }
