@@ -70,6 +70,12 @@ impl Run {
         self.workload.progress(PROGRESS).await
     }
 
+    /// What the run's random choices follow from.
+    #[must_use]
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
     /// A fault begins, of which the checker is to know.
     pub fn fault_begins(&self, what: &str, node: Option<u64>) -> usize {
         self.recorder.fault_begins(what, node)
