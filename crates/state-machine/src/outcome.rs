@@ -27,7 +27,7 @@ pub enum Outcome {
     Closed(Closed),
     /// `Tick`, `SetLimits`, `SetLevel`.
     Done,
-    /// Any command: nothing was changed by it.
+    /// Any command: nothing was changed by it, but what is remembered of the request id.
     Refused(Refusal),
 }
 
@@ -158,7 +158,7 @@ pub struct Closed {
     pub grants_ended: u32,
 }
 
-/// Why a command was refused. Nothing was changed.
+/// Why a command was refused. Nothing was changed, but what is remembered of the request id.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum Refusal {
     /// A command came before `Found`.
@@ -180,7 +180,8 @@ pub enum Refusal {
         /// What is wrong, with the limit.
         problem: String,
     },
-    /// A capacity limit was reached. Releases and renewals still work.
+    /// A capacity limit was reached. Releases and renewals still work. Of an acquire, this attempt and earlier ones are
+    /// over: to try again takes a later one.
     #[error("{limit} is at its limit of {max}")]
     LimitReached {
         /// Name of the limit, as in [`crate::Limits`].

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::StateMachine;
 use super::keys::{LockKey, WaiterId};
 use super::ledger::body_hash;
-use super::rows::{Claim, Request, RequestState, Waiter, Wanted};
+use super::rows::{Capacity, Claim, Request, RequestState, Waiter, Wanted};
 use super::{validate, validate::limit_reached};
 use crate::{
     Acquire, Ended, EventKind, HELD_HOLDERS_MAX, Held, LeaseRequest, LossReason, Outcome, Queued, Refusal, Wait, codec,
@@ -58,11 +58,18 @@ impl StateMachine {
                 Outcome::Granted(self.granted_now(id).expect("a granted request has a grant"))
             }
             RequestState::Waiting { waiter } => return self.wait_again(acquire, known, waiter).map(Some),
-            RequestState::Held { .. } | RequestState::Ended { token: None, .. } if later => return Ok(None),
+            RequestState::Held { .. } | RequestState::LimitReached { .. } | RequestState::Ended { token: None, .. }
+                if later =>
+            {
+                return Ok(None);
+            }
             RequestState::Held { .. } => {
                 let state = RequestState::Held { until: self.remember_until() };
                 self.use_known(acquire, Request { state, ..known.clone() });
                 Outcome::Held(self.held_by(&wanted(acquire)))
+            }
+            RequestState::LimitReached { capacity, max, .. } => {
+                return Err(self.refuse_at_limit(acquire, known.body, capacity, max));
             }
             RequestState::Ended { reason, token, .. } => {
                 let state = RequestState::Ended { reason, token, until: self.remember_until() };
@@ -95,7 +102,8 @@ impl StateMachine {
         Ok(Outcome::Queued(Queued { ahead: self.longest_queue(&wanted).saturating_sub(1), deadline }))
     }
 
-    /// A request without an effect so far. Everything is checked before anything changes.
+    /// A request without an effect so far. Everything is checked before anything changes; only a refusal at a limit
+    /// is remembered.
     fn acquire_anew(&mut self, acquire: &Acquire, body: u64) -> Result<Outcome, Refusal> {
         validate::acquire(acquire, self.tables.limits(&acquire.namespace))?;
         let wanted = wanted(acquire);
@@ -110,18 +118,27 @@ impl StateMachine {
             return Ok(Outcome::Held(self.held_by(&wanted)));
         }
         let limits = self.tables.limits(&acquire.namespace);
-        if self.tables.leases_in(&acquire.namespace) >= limits.leases_max {
-            return Err(limit_reached("leases_max", limits.leases_max));
+        let (leases_max, waiters_max) = (limits.leases_max, limits.waiters_per_lock_max);
+        if self.tables.leases_in(&acquire.namespace) >= leases_max {
+            return Err(self.refuse_at_limit(acquire, Some(body), Capacity::Leases, leases_max));
         }
         if at_once {
             let claim = self.claim(acquire, wanted);
             self.use_instance(acquire.request.client, acquire.lowest_unanswered);
             return Ok(Outcome::Granted(self.grant(claim, acquire.attempt, Some(body), false)));
         }
-        if self.longest_queue(&wanted) >= limits.waiters_per_lock_max {
-            return Err(limit_reached("waiters_per_lock_max", u64::from(limits.waiters_per_lock_max)));
+        if self.longest_queue(&wanted) >= waiters_max {
+            return Err(self.refuse_at_limit(acquire, Some(body), Capacity::WaitersPerLock, u64::from(waiters_max)));
         }
         Ok(self.enqueue(acquire, wanted, body))
+    }
+
+    /// A refusal that is remembered: neither this attempt nor a delayed earlier one gets anything once there is room
+    /// again, as nobody would wait for it; a later one is tried anew.
+    fn refuse_at_limit(&mut self, acquire: &Acquire, body: Option<u64>, capacity: Capacity, max: u64) -> Refusal {
+        let state = RequestState::LimitReached { capacity, max, until: self.remember_until() };
+        self.use_known(acquire, Request { attempt: acquire.attempt, body, state });
+        limit_reached(capacity.limit(), max)
     }
 
     fn enqueue(&mut self, acquire: &Acquire, wanted: Box<[Wanted]>, body: u64) -> Outcome {

@@ -41,7 +41,9 @@ impl StateMachine {
                 }
                 Cancelled::UndidGrant
             }
-            RequestState::Held { .. } | RequestState::Ended { .. } => Cancelled::NotFound,
+            RequestState::Held { .. } | RequestState::LimitReached { .. } | RequestState::Ended { .. } => {
+                Cancelled::NotFound
+            }
         };
         self.mark_cancelled(cancel, known.body, &known.state);
         Ok(Outcome::Cancelled(cancelled))
@@ -56,9 +58,10 @@ impl StateMachine {
         let (reason, token) = match *before {
             RequestState::Ended { reason, token: Some(token), .. } => (reason, Some(token)),
             RequestState::Granted { first, .. } => (LossReason::Cancelled, Some(first)),
-            RequestState::Ended { token: None, .. } | RequestState::Held { .. } | RequestState::Waiting { .. } => {
-                (LossReason::Cancelled, None)
-            }
+            RequestState::Ended { token: None, .. }
+            | RequestState::Held { .. }
+            | RequestState::LimitReached { .. }
+            | RequestState::Waiting { .. } => (LossReason::Cancelled, None),
         };
         debug_assert!(self.tables.requests.get(&id).is_none_or(|Request { state, .. }| !state.is_live()));
         self.put_tombstone(id, cancel.attempt, body, reason, token);

@@ -67,7 +67,9 @@ impl StateMachine {
                     self.touch_lease(lease);
                 }
             }
-            RequestState::Held { until } | RequestState::Ended { until, .. } => {
+            RequestState::Held { until }
+            | RequestState::LimitReached { until, .. }
+            | RequestState::Ended { until, .. } => {
                 if self.is_due(until) {
                     self.tables.remove_request(id);
                 }

@@ -44,7 +44,9 @@ impl Tables {
                     let given = end.is_some_and(|end| end <= self.header.next_token);
                     check(given, || format!("request {id} has tokens that were never given out"))?;
                 }
-                RequestState::Held { until } | RequestState::Ended { until, .. } => {
+                RequestState::Held { until }
+                | RequestState::LimitReached { until, .. }
+                | RequestState::Ended { until, .. } => {
                     self.deadlines.insert(until, Item::Request(*id));
                 }
             }

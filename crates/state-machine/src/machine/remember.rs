@@ -1,8 +1,10 @@
 //! Exactly once: what is remembered of requests, and for how long.
 //!
-//! An acquire's id lives with its waiter or grant, then as a tombstone. Ids below their instance's mark are refused by
-//! the mark alone. Both go `REMEMBER_MS` of log time after their last use: a delayed duplicate that was taken before
-//! that use carries a `not_after` of at most as much, so it is too late by then.
+//! An acquire's id lives with its waiter or grant, then as a tombstone; one that was refused, as held or at a limit of
+//! its namespace, is a tombstone at once, so that a delayed earlier attempt is not granted behind the back of a caller
+//! that was told no. (Where these tables themselves are full, a new id cannot be remembered.) Ids below their instance's
+//! mark are refused by the mark alone. Both go `REMEMBER_MS` of log time after their last use: a delayed duplicate that
+//! was taken before that use carries a `not_after` of at most as much, so it is too late by then.
 
 use super::StateMachine;
 use super::rows::{Grant, Instance, Request, RequestState};
@@ -14,14 +16,17 @@ impl StateMachine {
         self.now().plus_ms(REMEMBER_MS)
     }
 
-    /// Refuses a request id that is new when there is no room to remember it.
+    /// Refuses a request id that is new when there is no room to remember it. One that is known has its room.
     pub(super) fn check_room_for(&self, id: RequestId) -> Result<(), Refusal> {
+        if self.tables.requests.contains_key(&id) {
+            return Ok(());
+        }
         let instances_max = self.bounds.instances_max;
         if !self.tables.instances.contains_key(&id.client) && self.tables.instances.len() >= instances_max {
             return Err(limit_reached("instances_max", instances_max as u64));
         }
         let requests_max = self.bounds.requests_max;
-        if !self.tables.requests.contains_key(&id) && self.tables.requests.len() >= requests_max {
+        if self.tables.requests.len() >= requests_max {
             return Err(limit_reached("requests_max", requests_max as u64));
         }
         Ok(())

@@ -126,6 +126,29 @@ pub(super) enum RequestState {
         token: Option<FencingToken>,
         until: LogTime,
     },
+    /// Refused at a capacity limit, which then was `max`. Remembered as [`Self::Held`] is, and for the same reason.
+    LimitReached {
+        capacity: Capacity,
+        max: u64,
+        until: LogTime,
+    },
+}
+
+/// A limit that an acquire can reach without being malformed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Capacity {
+    Leases,
+    WaitersPerLock,
+}
+
+impl Capacity {
+    /// Name of the limit, as in [`Limits`].
+    pub(super) fn limit(self) -> &'static str {
+        match self {
+            Self::Leases => "leases_max",
+            Self::WaitersPerLock => "waiters_per_lock_max",
+        }
+    }
 }
 
 impl Request {
@@ -133,7 +156,9 @@ impl Request {
     pub(super) fn forget_after(&self) -> Option<LogTime> {
         match &self.state {
             RequestState::Waiting { .. } | RequestState::Granted { .. } => None,
-            RequestState::Held { until } | RequestState::Ended { until, .. } => Some(*until),
+            RequestState::Held { until }
+            | RequestState::LimitReached { until, .. }
+            | RequestState::Ended { until, .. } => Some(*until),
         }
     }
 }

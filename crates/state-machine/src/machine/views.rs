@@ -52,7 +52,8 @@ impl StateMachine {
         self.tables.leases.get(&lease).map(|lease| self.now().ms_until(lease.deadline))
     }
 
-    /// What became of a request. A try that was refused as held has had no effect: it is not known here.
+    /// What became of a request. One that was refused, as held or at a limit, has had no effect: it is not
+    /// known here.
     #[must_use]
     pub fn request(&self, request: RequestId) -> RequestView {
         let Some(known) = self.tables.requests.get(&request) else { return RequestView::Unknown };
@@ -63,7 +64,7 @@ impl StateMachine {
                 Some(granted) => RequestView::Granted { attempt, granted },
                 None => RequestView::Unknown,
             },
-            RequestState::Held { .. } => RequestView::Unknown,
+            RequestState::Held { .. } | RequestState::LimitReached { .. } => RequestView::Unknown,
             RequestState::Ended { reason, token, .. } => RequestView::Ended { attempt, ended: Ended { reason, token } },
         }
     }

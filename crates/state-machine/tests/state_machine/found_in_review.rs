@@ -78,6 +78,88 @@ fn delayed_first_attempt_takes_no_effect_after_a_later_one_was_told_held() {
     log.granted(5, attempt(try_lock(id(2, 1), "a", 60_000), 3));
 }
 
+/// A delayed first attempt applied after a later attempt was told that a limit was reached: nobody knew of its grant,
+/// which kept the lock until its lease ran out.
+#[test]
+fn delayed_first_attempt_takes_no_effect_after_a_later_one_was_told_of_a_limit() {
+    let limits = Limits { leases_max: 1, ..Limits::default() };
+    let mut log = Log::founded_with(limits, Bounds::default());
+    let held = log.granted(0, try_lock(id(1, 1), "a", 60_000));
+    let reached = Refusal::LimitReached { limit: "leases_max".into(), max: 1 };
+    assert_eq!(log.refused(1, attempt(try_lock(id(2, 1), "b", 60_000), 2)), reached);
+    log.released(2, "a", held.grants[0].token);
+    // There is room now. Neither attempt gets anything any more, and no restart changes that; their successor does.
+    for _ in 0..2 {
+        assert_eq!(log.refused(3, try_lock(id(2, 1), "b", 60_000)), Refusal::Superseded { attempt: 1, by: 2 });
+        assert_eq!(log.refused(4, attempt(try_lock(id(2, 1), "b", 60_000), 2)), reached);
+        assert_eq!(log.holder("b"), None);
+        assert_eq!(log.refused(5, attempt(try_lock(id(2, 1), "c", 60_000), 3)), Refusal::BodyMismatch);
+        assert_eq!(log.machine.request(id(2, 1)), RequestView::Unknown, "it has had no effect");
+        log.restore(Bounds::default());
+    }
+    log.granted(6, attempt(try_lock(id(2, 1), "b", 60_000), 3));
+}
+
+/// The same for a full queue, told to the first attempt: its own copy does not queue late either.
+#[test]
+fn attempt_that_was_told_of_a_full_queue_never_waits() {
+    let limits = Limits { waiters_per_lock_max: 1, ..Limits::default() };
+    let mut log = Log::founded_with(limits, Bounds::default());
+    log.granted(0, try_lock(id(1, 1), "a", 60_000));
+    log.queued(0, wait_lock(id(2, 1), "a", 60_000, 10_000));
+    let reached = Refusal::LimitReached { limit: "waiters_per_lock_max".into(), max: 1 };
+    assert_eq!(log.refused(1, wait_lock(id(3, 1), "a", 60_000, 10_000)), reached);
+    log.cancelled(2, id(2, 1), 1);
+    assert_eq!(log.refused(3, wait_lock(id(3, 1), "a", 60_000, 10_000)), reached);
+    assert!(log.waiters("a").is_empty());
+    log.queued(4, attempt(wait_lock(id(3, 1), "a", 60_000, 10_000), 2));
+    assert_eq!(log.waiters("a"), [id(3, 1)]);
+}
+
+/// What is remembered of such a refusal goes with time, the mark or a cancel, like any tombstone.
+#[test]
+fn refusal_at_a_limit_is_forgotten_like_a_tombstone() {
+    let limits = Limits { leases_max: 1, ..Limits::default() };
+    let start = || {
+        let mut log = Log::founded_with(limits.clone(), Bounds::default());
+        let held = log.granted(0, try_lock(id(1, 1), "a", 60_000));
+        log.refused(1, try_lock(id(2, 1), "b", 60_000));
+        log.released(2, "a", held.grants[0].token);
+        log
+    };
+    let mut log = start();
+    assert!(matches!(log.refused(1 + REMEMBER_MS, try_lock(id(2, 1), "b", 60_000)), Refusal::LimitReached { .. }));
+    log.granted(2 + 2 * REMEMBER_MS, try_lock(id(2, 1), "b", 60_000));
+
+    let mut log = start();
+    log.granted(3, with(try_lock(id(2, 2), "b", 60_000), |a| a.lowest_unanswered = 2));
+    let answered = Refusal::AlreadyAnswered { counter: 1, mark: 2 };
+    assert_eq!(log.refused(4, try_lock(id(2, 1), "b", 60_000)), answered);
+
+    let mut log = start();
+    assert_eq!(log.cancelled(3, id(2, 1), 1), Cancelled::NotFound);
+    let cancelled = Outcome::Ended(Ended { reason: LossReason::Cancelled, token: None });
+    assert_eq!(log.one(4, try_lock(id(2, 1), "b", 60_000)), cancelled);
+}
+
+/// A later attempt was refused for want of room, though its id had a record: that kept the number of the earlier one.
+#[test]
+fn later_attempt_of_a_known_id_needs_no_room() {
+    let bounds = Bounds { instances_max: 1, ..Bounds::default() };
+    let mut log = Log::founded_with(Limits::default(), bounds);
+    log.granted(0, try_lock(id(1, 1), "a", 10 * REMEMBER_MS));
+    log.queued(1, wait_lock(id(1, 2), "a", 60_000, 10_000));
+    // The wait leaves a tombstone that outlives the instance's mark, whose room another instance takes.
+    log.tick(10_002);
+    log.granted(REMEMBER_MS + 2, try_lock(id(2, 1), "b", 1_000));
+    let full = Refusal::LimitReached { limit: "instances_max".into(), max: 1 };
+    assert_eq!(log.refused(REMEMBER_MS + 3, try_lock(id(1, 3), "c", 60_000)), full);
+    let told = log.one(REMEMBER_MS + 4, attempt(try_lock(id(1, 2), "a", 60_000), 3));
+    assert!(matches!(told, Outcome::Held(_)));
+    let late = attempt(wait_lock(id(1, 2), "a", 60_000, 10_000), 2);
+    assert_eq!(log.refused(REMEMBER_MS + 5, late), Refusal::Superseded { attempt: 2, by: 3 });
+}
+
 /// Two client instances shared a request id.
 #[test]
 fn request_id_with_another_body_is_refused() {

@@ -41,6 +41,7 @@ enum Fate {
     Waiting,
     Granted { first: u64 },
     Held { until: u64 },
+    Full { refused: Outcome, until: u64 },
     Ended { ended: Ended, until: u64 },
 }
 
@@ -185,7 +186,7 @@ impl Model {
             all.push((waiter.deadline, 1, at as u128));
         }
         for record in &self.records {
-            if let Fate::Held { until } | Fate::Ended { until, .. } = record.fate {
+            if let Fate::Held { until } | Fate::Full { until, .. } | Fate::Ended { until, .. } = record.fate {
                 all.push((until, 2, u128::from(record.id.client) << 64 | u128::from(record.id.counter)));
             }
         }
@@ -230,7 +231,11 @@ impl Model {
             self.touch_lease(lease);
         } else {
             self.records.retain(|r| {
-                r.id != id || !matches!(r.fate, Fate::Held { until } | Fate::Ended { until, .. } if until < now)
+                let until = match r.fate {
+                    Fate::Held { until } | Fate::Full { until, .. } | Fate::Ended { until, .. } => until,
+                    Fate::Waiting | Fate::Granted { .. } => u64::MAX,
+                };
+                r.id != id || until >= now
             });
         }
         self.hand_over();
@@ -387,10 +392,13 @@ impl Model {
     }
 
     fn no_room(&self, id: RequestId) -> Option<Outcome> {
+        if self.record(id).is_some() {
+            return None;
+        }
         if !self.marks.iter().any(|(c, ..)| *c == id.client) && self.marks.len() >= self.bounds.instances_max {
             return Some(full("instances_max", self.bounds.instances_max as u64));
         }
-        if self.record(id).is_none() && self.records.len() >= self.bounds.requests_max {
+        if self.records.len() >= self.bounds.requests_max {
             return Some(full("requests_max", self.bounds.requests_max as u64));
         }
         None
@@ -433,7 +441,8 @@ impl Model {
                 Outcome::Granted(self.granted(id))
             }
             Fate::Waiting => self.wait_on(a, &body, later),
-            Fate::Held { .. } if later => self.acquire_new(a, body),
+            Fate::Held { .. } | Fate::Full { .. } if later => self.acquire_new(a, body),
+            Fate::Full { refused, .. } => self.refuse_for_good(a, body, refused),
             Fate::Held { .. } => {
                 self.set_record(id, attempt, record.body, Fate::Held { until });
                 self.hear_of(id.client, a.lowest_unanswered);
@@ -502,10 +511,11 @@ impl Model {
         let leases = self.leases.iter().filter(|l| l.namespace == a.namespace).count()
             + self.waiters.iter().filter(|w| w.body.0 == a.namespace).count();
         if leases as u64 >= limits.leases_max {
-            return full("leases_max", limits.leases_max);
+            return self.refuse_for_good(a, body, full("leases_max", limits.leases_max));
         }
         if !free && self.queue_length(&body) >= limits.waiters_per_lock_max as usize {
-            return full("waiters_per_lock_max", u64::from(limits.waiters_per_lock_max));
+            let refused = full("waiters_per_lock_max", u64::from(limits.waiters_per_lock_max));
+            return self.refuse_for_good(a, body, refused);
         }
         self.set_record(a.request, a.attempt, Some(body.clone()), Fate::Waiting);
         self.hear_of(a.request.client, a.lowest_unanswered);
@@ -519,6 +529,14 @@ impl Model {
         self.waiters.push(Waiter { request: a.request, body, since: self.now, deadline });
         self.emit_queued(a);
         Outcome::Queued(Queued { ahead, deadline: LogTime(deadline) })
+    }
+
+    /// This attempt has its answer, and those before it have it too.
+    fn refuse_for_good(&mut self, a: &Acquire, body: Body, refused: Outcome) -> Outcome {
+        let fate = Fate::Full { refused: refused.clone(), until: self.now + REMEMBER_MS };
+        self.set_record(a.request, a.attempt, Some(body), fate);
+        self.hear_of(a.request.client, a.lowest_unanswered);
+        refused
     }
 
     fn check(&self, a: &Acquire) -> Option<Outcome> {
@@ -741,7 +759,7 @@ impl Model {
         match &record.fate {
             Fate::Waiting => RequestView::Waiting { attempt },
             Fate::Granted { .. } => RequestView::Granted { attempt, granted: self.granted(id) },
-            Fate::Held { .. } => RequestView::Unknown,
+            Fate::Held { .. } | Fate::Full { .. } => RequestView::Unknown,
             Fate::Ended { ended, .. } => RequestView::Ended { attempt, ended: *ended },
         }
     }
