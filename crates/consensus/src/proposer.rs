@@ -193,7 +193,13 @@ impl Proposer {
 
     /// The leader id this node leads under, if any, whether or not its clock runs yet.
     fn raft_leadership(&self) -> Option<LeaderStamp> {
-        self.raft.as_leader().ok().map(|leader| crate::types::stamp(*leader.leader_id()))
+        // From the same metrics that wake this task: `as_leader` reads others, which openraft publishes after these, so a task
+        // that asks it on waking may be told of the time before and then sleep through its leadership.
+        let metrics = self.raft.server_metrics();
+        let metrics = metrics.borrow_watched();
+        let vote = &metrics.vote;
+        let leads = vote.committed && vote.leader_id.node_id == metrics.id;
+        leads.then(|| crate::types::stamp(vote.leader_id))
     }
 
     /// Notes changes of leadership; the commands of an ended one are not this node's business any more.
