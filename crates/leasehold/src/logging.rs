@@ -1,6 +1,6 @@
 //! Logs of server processes: to stderr, filtered by `LEASEHOLD_LOG`.
 
-use std::io;
+use std::io::{self, IsTerminal};
 
 use serde::Deserialize;
 use tracing_subscriber::EnvFilter;
@@ -28,7 +28,8 @@ pub(crate) fn init(format: LogFormat, default: &str) -> Result<(), String> {
         }
         _ => EnvFilter::new(default),
     };
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let colour = io::stderr().is_terminal();
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(colour);
     let started = match format {
         LogFormat::Text => lines.finish().try_init(),
         LogFormat::Json => lines.json().finish().try_init(),

@@ -1,6 +1,7 @@
 //! What load balancers, probes and grpcurl ask.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use leasehold_frontend::FrontendOptions;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -53,6 +54,16 @@ async fn a_node_without_leader_lives_but_is_not_ready() {
     assert!(http_get(server.http, "/livez").await.starts_with("HTTP/1.1 200"));
     let readyz = http_get(server.http, "/readyz").await;
     assert!(readyz.starts_with("HTTP/1.1 503") && readyz.contains("not ready"), "{readyz}");
+}
+
+#[tokio::test]
+async fn an_idle_cluster_of_one_stays_ready() {
+    let server = Server::start().await;
+    let mut leader = server.node.leader();
+    // Longer than a leader with followers may go without their word.
+    let lost = tokio::time::timeout(Duration::from_secs(2), leader.wait_for(Option::is_none)).await.is_ok();
+    assert!(!lost, "its leader was given up although it is a quorum by itself");
+    server.hold("a").await;
 }
 
 #[tokio::test]
