@@ -9,7 +9,7 @@ use tonic::metadata::MetadataMap;
 use crate::FrontendOptions;
 
 /// The most by which a call ends before its caller's deadline, so that the answer still arrives and says what happened.
-const MARGIN_MAX: Duration = Duration::from_millis(20);
+const MARGIN_MAX: Duration = Duration::from_millis(100);
 
 /// The deadlines of one call. All are bounded by the option `call_max`.
 #[derive(Debug, Clone, Copy)]

@@ -43,8 +43,8 @@ async fn an_expired_lease_hands_over_too() {
     let mut short = acquire("a", None);
     short.ttl_ms = 200;
     server.locks().acquire(short).await.unwrap();
-    let waiter = wait_for(&server, acquire("a", Some(30_000))).await;
-    granted(soon(waiter).await.unwrap().unwrap());
+    // On a busy machine it may have expired before this one queues.
+    granted(soon(server.locks().acquire(acquire("a", Some(30_000)))).await.unwrap().into_inner());
 }
 
 #[tokio::test]
