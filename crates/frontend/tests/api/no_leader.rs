@@ -30,7 +30,7 @@ async fn writes_and_reads_are_unavailable_within_the_callers_time() {
     let get = v1::GetRequest { name: "a".into(), ..Default::default() };
     let mut locks = [(); 5].map(|()| server.locks());
     let [one, two, three, four, five] = &mut locks;
-    let (tried, waited, released, got, listed) = soon(async {
+    let (tried, waited, released, got, listed) = soon(Box::pin(async {
         tokio::join!(
             one.acquire(within(acquire("a", None), time)),
             two.acquire(within(acquire("a", Some(30_000)), time)),
@@ -38,7 +38,7 @@ async fn writes_and_reads_are_unavailable_within_the_callers_time() {
             four.get(within(get, time)),
             five.list(within(v1::ListRequest::default(), time)),
         )
-    })
+    }))
     .await;
     check(tried);
     check(waited);
