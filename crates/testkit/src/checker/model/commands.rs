@@ -17,6 +17,7 @@ impl Tables {
 
     fn run_one(&mut self, command: &Command, outcome: &Outcome) -> Verdict {
         if let Outcome::Refused(refusal) = outcome {
+            self.remember_refusal_at_a_limit(command, refusal);
             return self.refused(command, &name_of(refusal));
         }
         if let Some(not_after) = command.not_after.filter(|not_after| *not_after < self.now) {
@@ -49,7 +50,18 @@ impl Tables {
         }
     }
 
-    /// A refusal changes nothing. Those that follow from the model's tables must follow from them.
+    /// A refusal at a limit is remembered like that of a try: an earlier attempt that comes later has no effect.
+    fn remember_refusal_at_a_limit(&mut self, command: &Command, refusal: &serde_json::Value) {
+        let limit = refusal.pointer("/LimitReached/limit").and_then(serde_json::Value::as_str);
+        if let (Operation::Acquire(acquire), Some("leases_max" | "waiters_per_lock_max")) = (&command.operation, limit)
+        {
+            let mark = self.marks.entry(acquire.request.client).or_default();
+            *mark = (*mark).max(acquire.lowest_unanswered);
+            self.put_state(acquire, State::Refused);
+        }
+    }
+
+    /// Other refusals change nothing. Those that follow from the model's tables must follow from them.
     fn refused(&self, command: &Command, refusal: &str) -> Verdict {
         let plausible = match refusal {
             "NotFounded" => !self.founded,
