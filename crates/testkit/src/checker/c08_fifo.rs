@@ -64,8 +64,11 @@ fn place_of<'a>(log: &LogFacts<'a>, request: RequestId, token: u64) -> Option<Pl
         let lock = lock_of(&acquire.namespace, &acquire.locks.first()?.name);
         match applied.outcome {
             Outcome::Queued { deadline, .. } => {
-                // A later attempt keeps the place of a wait that still lives.
-                let kept = place.take().filter(|place| place.deadline.is_some_and(|last| applied.entry.now <= last));
+                // A later attempt keeps the place of a wait that still lives, and was not cancelled in between.
+                let kept = place.take().filter(|place| {
+                    place.deadline.is_some_and(|last| applied.entry.now <= last)
+                        && !cancelled_between(log, request, place, applied)
+                });
                 let at = kept.map_or(*applied, |kept| kept.at);
                 place = Some(Place { at, deadline: Some(*deadline), lock });
             }
@@ -76,6 +79,13 @@ fn place_of<'a>(log: &LogFacts<'a>, request: RequestId, token: u64) -> Option<Pl
         }
     }
     place
+}
+
+fn cancelled_between(log: &LogFacts<'_>, request: RequestId, place: &Place<'_>, until: &Applied<'_>) -> bool {
+    log.cancels.get(&request).into_iter().flatten().any(|(_, cancel)| {
+        let did = matches!(cancel.outcome, Outcome::Cancelled(did) if did == "LeftQueue" || did == "UndidGrant");
+        did && cancel.place() > place.at.place() && cancel.place() < until.place()
+    })
 }
 
 fn check_alive(
@@ -126,6 +136,15 @@ mod tests {
     fn grants_in_queue_order_pass() {
         let fixture = queue().release(40, "a", 1, true).node(1);
         fixture.waited("a", 2, 0, 50).waited("a", 3, 0, 60).assert_holds(C8);
+    }
+
+    #[test]
+    fn a_later_attempt_after_a_cancel_has_a_new_place() {
+        let cancel = json!({"CancelAcquire": {"request": request(2), "attempt": 1}});
+        let fixture = queue().entry(35, cancel, json!({"Cancelled": "LeftQueue"}));
+        let again = super::super::fixture::acquire("a", 2, 2, Some(500));
+        let fixture = fixture.entry(36, again, queued(1, 536)).release(40, "a", 1, true).node(1);
+        fixture.waited("a", 3, 0, 50).with_token(2).waited("a", 2, 0, 60).with_token(3).assert_holds(C8);
     }
 
     #[test]

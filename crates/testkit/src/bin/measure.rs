@@ -1,0 +1,197 @@
+//! Measures a three-node cluster of real processes on this machine, beside what its disk can do in the same run.
+//!
+//! `cargo run --release -p leasehold-testkit --bin measure [-- --kills N]`: a table to stderr, JSON to stdout.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program that prints what it measured")]
+
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use leasehold_client::{Acquisition, Client, ClientOptions, Wait};
+use leasehold_testkit::clock::Moment;
+use leasehold_testkit::cluster::{Cluster, ClusterOptions};
+use serde_json::json;
+use tokio::task::JoinSet;
+
+const APPEND_BYTES: usize = 140;
+const APPENDS: usize = 2_000;
+const DISK_WRITERS: usize = 3;
+const ACQUIRES: usize = 4_000;
+const EXPIRIES: usize = 50;
+const EXPIRY_TTL: Duration = Duration::from_millis(500);
+const KILLS: u64 = 20;
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let kills = match arguments.as_slice() {
+        [] => KILLS,
+        [flag, number] if flag == "--kills" => number.parse()?,
+        _ => bail!("usage: measure [--kills N]"),
+    };
+    let mut cluster = Cluster::start(ClusterOptions { tuning: Vec::new(), ..ClusterOptions::default() }).await?;
+    let disk = disk(&cluster.folder())?;
+    let alone = acquires(&cluster, 1).await?;
+    let crowd = acquires(&cluster, 64).await?;
+    let expiry = expiries(&cluster).await?;
+    let gaps = kill_leaders(&mut cluster, kills).await?;
+    for (what, numbers) in [
+        ("durable append of 140 bytes, 3 writers", &disk),
+        ("acquire, 1 caller", &alone),
+        ("acquire, 64 callers", &crowd),
+        ("grant to the next waiter, after the ttl", &expiry),
+        ("gap in service when the leader is killed", &gaps),
+    ] {
+        eprintln!(
+            "{what:42} p50 {:>9.3} ms   p99 {:>9.3} ms   longest {:>9.3} ms   of {}",
+            numbers.at(50),
+            numbers.at(99),
+            numbers.at(100),
+            numbers.0.len()
+        );
+    }
+    eprintln!("acquire / durable append, p50: {:.2}", alone.at(50) / disk.at(50));
+    println!(
+        "{}",
+        json!({
+            "durable_append": disk.json(), "acquire_1": alone.json(), "acquire_64": crowd.json(),
+            "expiry_lag": expiry.json(), "leader_kill_gap": gaps.json(),
+        })
+    );
+    Ok(())
+}
+
+/// Sorted milliseconds.
+struct Numbers(Vec<f64>);
+
+impl Numbers {
+    fn new(mut spans: Vec<Duration>) -> Self {
+        spans.sort_unstable();
+        Self(spans.into_iter().map(|span| span.as_secs_f64() * 1e3).collect())
+    }
+
+    fn at(&self, percent: usize) -> f64 {
+        let last = self.0.len().saturating_sub(1);
+        self.0.get(last * percent / 100).copied().unwrap_or(f64::NAN)
+    }
+
+    fn json(&self) -> serde_json::Value {
+        json!({"p50_ms": self.at(50), "p99_ms": self.at(99), "max_ms": self.at(100), "samples": self.0.len()})
+    }
+}
+
+/// Three files, each appended to and fdatasynced by a writer of its own: what three nodes ask of one disk.
+fn disk(folder: &Path) -> Result<Numbers> {
+    let writers: Vec<_> = (0..DISK_WRITERS)
+        .map(|number| {
+            let path = folder.join(format!("append-{number}"));
+            std::thread::spawn(move || -> Result<Vec<Duration>> {
+                let mut file = File::create(path)?;
+                let mut spans = Vec::new();
+                for _ in 0..APPENDS {
+                    let start = Moment::now();
+                    file.write_all(&[7; APPEND_BYTES])?;
+                    file.sync_data()?;
+                    spans.push(start.elapsed());
+                }
+                Ok(spans)
+            })
+        })
+        .collect();
+    let mut spans = Vec::new();
+    for writer in writers {
+        spans.extend(writer.join().ok().context("a writer panicked")??);
+    }
+    Ok(Numbers::new(spans))
+}
+
+/// Time from an acquire to its grant; every caller has a lock of its own and releases it in between.
+async fn acquires(cluster: &Cluster, callers: usize) -> Result<Numbers> {
+    let client = Client::connect(ClientOptions::new(cluster.endpoints())).await?;
+    let mut tasks = JoinSet::new();
+    for caller in 0..callers {
+        let client = client.clone();
+        tasks.spawn(async move {
+            let name = format!("measured-{caller}");
+            let mut spans = Vec::new();
+            for _ in 0..ACQUIRES / callers {
+                let start = Moment::now();
+                let acquired = client.lock(&name).acquire_raw(Wait::Try).await?;
+                spans.push(start.elapsed());
+                let Acquisition::Acquired(acquired) = acquired else { bail!("{name} is nobody else's") };
+                client.release(&name, acquired.token).await?;
+            }
+            Ok(spans)
+        });
+    }
+    let mut spans = Vec::new();
+    while let Some(done) = tasks.join_next().await {
+        spans.extend(done??);
+    }
+    Ok(Numbers::new(spans))
+}
+
+/// How much later than the ttl, counted from the first holder's send, the next waiter has the lock.
+async fn expiries(cluster: &Cluster) -> Result<Numbers> {
+    let client = Client::connect(ClientOptions::new(cluster.endpoints())).await?;
+    let mut lags = Vec::new();
+    for round in 0..EXPIRIES {
+        let name = format!("expires-{round}");
+        let lock = || client.lock(&name).ttl(EXPIRY_TTL);
+        let start = Moment::now();
+        let Acquisition::Acquired(_) = lock().acquire_raw(Wait::Try).await? else { bail!("{name} is free") };
+        let Acquisition::Acquired(next) = lock().acquire_raw(Wait::Forever).await? else { bail!("{name} runs out") };
+        lags.push(start.elapsed().saturating_sub(EXPIRY_TTL));
+        client.release(&name, next.token).await?;
+    }
+    Ok(Numbers::new(lags))
+}
+
+/// The longest time without a grant around each kill -9 of the leader, under four callers that never stop.
+async fn kill_leaders(cluster: &mut Cluster, kills: u64) -> Result<Numbers> {
+    let served = Arc::new(AtomicU64::new(0));
+    let longest = Arc::new(AtomicU64::new(0));
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut tasks = JoinSet::new();
+    for caller in 0..4 {
+        let (served, longest, stop) = (served.clone(), longest.clone(), stop.clone());
+        let client = Client::connect(ClientOptions::new(cluster.endpoints())).await?;
+        tasks.spawn(async move {
+            let name = format!("served-{caller}");
+            while !stop.load(Ordering::Relaxed) {
+                let acquired =
+                    client.lock(&name).ttl(Duration::from_secs(2)).acquire_raw(Wait::For(Duration::from_secs(5))).await;
+                if let Ok(Acquisition::Acquired(acquired)) = acquired {
+                    let now = Moment::now();
+                    let last = served.swap(now.0, Ordering::Relaxed);
+                    if last > 0 {
+                        longest.fetch_max(now.0.saturating_sub(last), Ordering::Relaxed);
+                    }
+                    // One whose release gets lost runs out by itself.
+                    let _ = client.release(&name, acquired.token).await;
+                }
+            }
+        });
+    }
+    let mut gaps = Vec::new();
+    for _ in 0..kills {
+        let leader = cluster.wait_all_applied().await?;
+        longest.store(0, Ordering::Relaxed);
+        cluster.node_mut(leader).kill()?;
+        cluster.wait_leader().await?;
+        let killed = Moment::now();
+        while served.load(Ordering::Relaxed) < killed.0 {
+            tokio::task::yield_now().await;
+        }
+        gaps.push(Duration::from_nanos(longest.load(Ordering::Relaxed)));
+        cluster.node_mut(leader).start()?;
+    }
+    stop.store(true, Ordering::Relaxed);
+    tasks.shutdown().await;
+    Ok(Numbers::new(gaps))
+}
