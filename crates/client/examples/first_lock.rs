@@ -1,4 +1,5 @@
 //! Takes a lock, does something under it, and gives it back.
+#![allow(clippy::print_stderr, reason = "an example talks to its reader")]
 
 use leasehold_client::{Client, ClientOptions};
 
