@@ -39,7 +39,7 @@ const CHUNK_TIMEOUT: Duration = Duration::from_secs(10);
 const CHUNK_BYTES: usize = 1 << 20;
 const CHUNKS_IN_FLIGHT: usize = 4;
 const BACKOFF_FIRST: Duration = Duration::from_millis(20);
-const BACKOFF_MAX: Duration = Duration::from_millis(200);
+const BACKOFF_MAX: Duration = Duration::from_millis(160);
 
 type Rpc<T> = Result<T, RPCError<TypeConfig>>;
 
@@ -54,7 +54,7 @@ impl Network {
     }
 
     fn link(&self, target: u64, member: &Member, purpose: Purpose) -> PeerLink {
-        PeerLink { transport: Arc::clone(&self.transport), target, member: member.clone(), purpose }
+        PeerLink { transport: Arc::clone(&self.transport), target, member: member.clone(), purpose, pause: None }
     }
 }
 
@@ -80,6 +80,8 @@ pub(crate) struct PeerLink {
     target: u64,
     member: Member,
     purpose: Purpose,
+    /// How long to wait before the next try to open an append stream, after one that failed.
+    pause: Option<Duration>,
 }
 
 fn unreachable(status: &Status) -> RPCError<TypeConfig> {
@@ -97,6 +99,19 @@ impl PeerLink {
 
     fn forget(&self) {
         self.transport.forget(&self.member.peer_address, self.purpose);
+    }
+
+    /// Waits after a failure. openraft's own backoff delays the requests of a stream, so it never comes to a peer that
+    /// does not even take the stream: a dead one would be dialled thousands of times a second.
+    async fn pause_after_failure(&self) {
+        if let Some(pause) = self.pause {
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    fn note_opened(&mut self, opened: bool) {
+        let next = self.pause.map_or(BACKOFF_FIRST, |pause| (pause * 2).min(BACKOFF_MAX));
+        self.pause = (!opened).then_some(next);
     }
 
     async fn open_append<S>(&self, input: S, pending: Arc<AtomicUsize>) -> Rpc<tonic::Streaming<pb::AppendResponse>>
@@ -175,7 +190,10 @@ impl NetStreamAppend<TypeConfig> for PeerLink {
     {
         Box::pin(async move {
             let pending = Arc::new(AtomicUsize::new(0));
-            let answers = self.open_append(input, Arc::clone(&pending)).await?;
+            self.pause_after_failure().await;
+            let opened = self.open_append(input, Arc::clone(&pending)).await;
+            self.note_opened(opened.is_ok());
+            let answers = opened?;
             let this: &'s Self = self;
             let results = stream::unfold(Some(answers), move |answers| {
                 let pending = Arc::clone(&pending);
