@@ -134,7 +134,11 @@ impl Ask<'_> {
             let operation = request.next_send(self.spec, wait_ms);
             self.asked = true;
             let limit = self.attempt_limit(sent, patience);
-            let timeout_ms = millis(self.outage_end().since(sent));
+            // A node that cannot do it says so before this client loses patience: then nothing is in doubt.
+            let timeout_ms = match self.wait {
+                Wait::Try => millis(limit),
+                _ => millis(self.outage_end().since(sent)),
+            };
             let pause = match within(limit, stream.call(operation, timeout_ms)).await {
                 Some(Ok(answer)) => match self.answered(answer, stream.endpoint, sent)? {
                     Next::Done(asked) => return Ok(asked),

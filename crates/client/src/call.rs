@@ -88,7 +88,9 @@ impl Inner {
                 return Err(troubles.out_of_time(self));
             };
             let sent = self.clock.now();
-            let answered = within(patience.min(left), stream.call(operation.clone(), millis(left))).await;
+            // A node that cannot do it says so before this client loses patience: then nothing is in doubt.
+            let limit = patience.min(left);
+            let answered = within(limit, stream.call(operation.clone(), millis(limit))).await;
             let pause = match answered {
                 Some(Ok(Answer::Error(error))) => match Verdict::from(error) {
                     Verdict::Final(error) => return Err(error),

@@ -77,7 +77,11 @@ impl Error {
 
     /// What to tell a caller whose time is up.
     pub(crate) fn out_of_time(may_have_happened: bool, message: String) -> Self {
-        if may_have_happened { Self::FateUnknown { message } } else { Self::Unavailable { message } }
+        if may_have_happened {
+            Self::FateUnknown { message: format!("an earlier send got no answer; then: {message}") }
+        } else {
+            Self::Unavailable { message }
+        }
     }
 
     pub(crate) fn unexpected(answer: &v1::answer::Answer) -> Self {

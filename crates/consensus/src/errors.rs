@@ -70,7 +70,7 @@ pub enum StartError {
 /// Why a node stopped by itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StopReason {
-    /// [`Node::shutdown`].
+    /// [`crate::Node::shutdown`].
     Shutdown,
     /// Storage failed (a failed fsync stops the node), or raft panicked.
     Fatal(String),

@@ -109,7 +109,7 @@ pub(crate) struct TakeArgs {
     /// Time to live of the lease between renewals
     #[arg(long, default_value = "30s", value_parser = duration, value_name = "DUR")]
     pub(crate) ttl: Duration,
-    /// Who holds it, as others see it [default: user@host:pid]
+    /// Who holds it, as others see it (default: user@host:pid)
     #[arg(long)]
     pub(crate) owner: Option<String>,
 }
@@ -145,7 +145,7 @@ pub(crate) struct LockArgs {
 pub(crate) struct RenewArgs {
     /// The lease, as acquire printed it
     pub(crate) lease: String,
-    /// Let it live this long from now [default: the ttl that it has]
+    /// Let it live this long from now (default: the ttl that it has)
     #[arg(long, value_parser = duration, value_name = "DUR")]
     pub(crate) ttl: Option<Duration>,
     #[command(flatten)]

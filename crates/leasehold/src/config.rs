@@ -23,7 +23,7 @@ pub(crate) const HTTP_LISTEN_DEFAULT: &str = "127.0.0.1:7402";
 /// Flags of `serve`; each has its variable.
 #[derive(Debug, Default, clap::Args)]
 pub(crate) struct ServeArgs {
-    /// Config file (TOML): the same names as here, and a [tuning] table
+    /// Config file (TOML): the same names as here, and a table "tuning"
     #[arg(long, env = "LEASEHOLD_CONFIG", value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     /// This node, from 1; an id is never reused
@@ -32,26 +32,26 @@ pub(crate) struct ServeArgs {
     /// Folder of this node's data, its own alone
     #[arg(long, env = "LEASEHOLD_DATA_DIR", value_name = "DIR")]
     data_dir: Option<PathBuf>,
-    /// Where clients connect (gRPC) [default: 127.0.0.1:7400]
+    /// Where clients connect (gRPC) (default: 127.0.0.1:7400)
     #[arg(long, env = "LEASEHOLD_LISTEN", value_name = "HOST:PORT")]
     listen: Option<String>,
-    /// Where peers connect [default: 127.0.0.1:7401]
+    /// Where peers connect (default: 127.0.0.1:7401)
     #[arg(long, env = "LEASEHOLD_PEER_LISTEN", value_name = "HOST:PORT")]
     peer_listen: Option<String>,
-    /// Where HTTP is served [default: 127.0.0.1:7402]
+    /// Where HTTP is served (default: 127.0.0.1:7402)
     #[arg(long, env = "LEASEHOLD_HTTP_LISTEN", value_name = "HOST:PORT")]
     http_listen: Option<String>,
     /// All members with the addresses where their peers reach them: 1=HOST:PORT,2=HOST:PORT
     #[arg(long, env = "LEASEHOLD_PEERS", value_name = "ID=HOST:PORT,…")]
     peers: Option<String>,
-    /// Where clients reach this node, as `cluster status` tells it [default: the listen address]
+    /// Where clients reach this node, as `cluster status` tells it (default: the listen address)
     #[arg(long, env = "LEASEHOLD_ADVERTISE", value_name = "HOST:PORT")]
     advertise: Option<String>,
     /// Form a new cluster once all peers say that they are new; harmless on a formed one
     #[arg(long, env = "LEASEHOLD_BOOTSTRAP", num_args = 0..=1, require_equals = true, default_missing_value = "true",
           value_name = "BOOL")]
     bootstrap: Option<bool>,
-    /// How to log, to stderr; LEASEHOLD_LOG filters [default: text]
+    /// How to log, to stderr; LEASEHOLD_LOG filters (default: text)
     #[arg(long, env = "LEASEHOLD_LOG_FORMAT", value_enum)]
     log_format: Option<LogFormat>,
 }

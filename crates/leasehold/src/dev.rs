@@ -26,7 +26,7 @@ const READY_INTERVAL: Duration = Duration::from_millis(20);
 /// Arguments of `leasehold dev`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct DevArgs {
-    /// How to log, to stderr; LEASEHOLD_LOG filters [default: text]
+    /// How to log, to stderr; LEASEHOLD_LOG filters (default: text)
     #[arg(long, env = "LEASEHOLD_LOG_FORMAT", value_enum)]
     log_format: Option<LogFormat>,
 }

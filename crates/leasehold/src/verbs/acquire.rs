@@ -12,7 +12,7 @@ use crate::exit::{Exit, Failure};
 use crate::output::{self, Format};
 
 /// How long cancels are waited for before the process ends.
-const SETTLE_MAX: Duration = Duration::from_secs(2);
+const SETTLE_MAX: Duration = Duration::from_millis(500);
 
 pub(super) async fn run(args: AcquireArgs) -> Result<Exit, Failure> {
     let name = only_name(&args.names)?;
