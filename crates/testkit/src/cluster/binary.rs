@@ -29,7 +29,7 @@ fn find() -> Result<PathBuf> {
     let target = profile.parent().context("the profile's folder lies in no target folder")?;
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut build = Command::new(cargo);
-    build.args(["build", "--quiet", "-p", "leasehold", "--bin", "leasehold", "--target-dir"]).arg(target);
+    build.args(["build", "-p", "leasehold", "--bin", "leasehold", "--target-dir"]).arg(target);
     if profile.ends_with("release") {
         build.arg("--release");
     }
