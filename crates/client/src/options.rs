@@ -95,11 +95,23 @@ fn is_host_and_port(text: &str) -> bool {
 /// `user@host:pid` of this process.
 #[must_use]
 pub fn default_owner() -> String {
-    let user = std::env::var("USER").unwrap_or_else(|_| format!("uid{}", rustix::process::getuid().as_raw()));
+    let uid = rustix::process::getuid().as_raw();
+    let user = std::env::var("USER").ok().or_else(|| user_name(uid)).unwrap_or_else(|| format!("uid{uid}"));
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let host = host.trim();
     let host = if host.is_empty() { "localhost" } else { host };
     format!("{user}@{host}:{}", std::process::id())
+}
+
+/// The name of a local user: services and containers run without USER.
+fn user_name(uid: u32) -> Option<String> {
+    let users = std::fs::read_to_string("/etc/passwd").ok()?;
+    let named = users.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)?.parse() == Ok(uid)).then_some(name)
+    });
+    named.map(str::to_owned)
 }
 
 #[cfg(test)]
