@@ -19,7 +19,7 @@ use crate::logging;
 pub(crate) use crate::config::ServeArgs;
 
 /// What is logged unless `LEASEHOLD_LOG` says otherwise.
-const LOG_DEFAULT: &str = "info,openraft=warn";
+const LOG_DEFAULT: &str = "info,openraft=warn,chunked_wal=warn,raft_log=warn";
 /// A node that has not stopped after so long is left behind: the process ends.
 const STOP_MAX: Duration = Duration::from_secs(10);
 
