@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt};
-use leasehold_state_machine::storage::{Checkpoint, SnapshotError, SnapshotFile};
+use leasehold_state_machine::storage::{SnapshotError, SnapshotFile};
 use leasehold_state_machine::{EntryId, StateMachine, codec};
 use openraft::entry::EntryPayload;
 use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine, Snapshot, SnapshotMeta};
@@ -34,6 +34,19 @@ pub(crate) struct Applier {
 pub(crate) struct Snapshots {
     pub(crate) dir: PathBuf,
     pub(crate) newest: Mutex<Option<SnapshotFile>>,
+}
+
+impl Snapshots {
+    /// Makes a file that is safely on disk the newest one, and removes those before it.
+    async fn keep(&self, file: SnapshotFile) -> io::Result<()> {
+        *self.newest.lock() = Some(file.clone());
+        let dir = self.dir.clone();
+        let removed = spawn_blocking(move || file.remove_older(&dir)).await.map_err(io::Error::other)?;
+        if let Err(error) = removed {
+            tracing::warn!(%error, "an older snapshot could not be removed");
+        }
+        Ok(())
+    }
 }
 
 impl Applier {
@@ -81,9 +94,11 @@ impl Applier {
     /// in memory.
     async fn yield_to_snapshot(&self) -> io::Result<()> {
         let checkpoint = self.checkpointer.checkpoint();
-        if !checkpoint.is_hold_exceeded(self.shared.state.read().changed_rows()) {
+        // Mostly nobody holds it: then the tables need not be looked at for every entry.
+        if !checkpoint.is_held() || !checkpoint.is_hold_exceeded(self.shared.state.read().changed_rows()) {
             return Ok(());
         }
+        let checkpoint = checkpoint.clone();
         spawn_blocking(move || checkpoint.wait_released(HOLD_WAIT_MAX)).await.map(drop).map_err(io::Error::other)
     }
 
@@ -113,12 +128,13 @@ pub(crate) fn stored_membership(recorded: Option<(EntryId, &[u8])>) -> io::Resul
     Ok(StoredMembership::new(Some(log_id(entry)), membership))
 }
 
-pub(crate) fn snapshot_meta(file: &SnapshotFile) -> io::Result<SnapshotMetaOf<TypeConfig>> {
+fn snapshot_meta(file: &SnapshotFile) -> io::Result<SnapshotMetaOf<TypeConfig>> {
     let membership = file.head.membership.as_ref().map(|(entry, encoded)| (*entry, encoded.as_slice()));
     Ok(SnapshotMeta { last_log_id: file.head.last.map(log_id), last_membership: stored_membership(membership)? })
 }
 
-fn as_snapshot(file: SnapshotFile) -> io::Result<SnapshotOf<TypeConfig, SnapshotFile>> {
+/// A snapshot file as openraft wants it.
+pub(crate) fn as_snapshot(file: SnapshotFile) -> io::Result<SnapshotOf<TypeConfig, SnapshotFile>> {
     Ok(Snapshot { meta: snapshot_meta(&file)?, snapshot: file })
 }
 
@@ -168,12 +184,7 @@ impl RaftStateMachine<TypeConfig> for Applier {
         };
         self.checkpointer.install(snapshot.clone(), swap).await?;
         self.shared.applied.send_replace(index);
-        *self.snapshots.newest.lock() = Some(snapshot.clone());
-        let dir = self.snapshots.dir.clone();
-        let removed = spawn_blocking(move || snapshot.remove_older(&dir)).await.map_err(io::Error::other)?;
-        if let Err(error) = removed {
-            tracing::warn!(%error, "an older snapshot could not be removed");
-        }
+        self.snapshots.keep(snapshot).await?;
         tracing::info!(log_index = index, "installed a snapshot");
         Ok(())
     }
@@ -189,7 +200,7 @@ impl RaftSnapshotBuilder<TypeConfig> for Applier {
     async fn build_snapshot(&mut self) -> Result<SnapshotOf<TypeConfig, SnapshotFile>, io::Error> {
         self.checkpointer.checkpoint_now().await?;
         let dir = self.snapshots.dir.clone();
-        let checkpoint: Checkpoint = self.checkpointer.checkpoint();
+        let checkpoint = self.checkpointer.checkpoint().clone();
         let write = move || match SnapshotFile::write(&dir, &checkpoint)? {
             Some(file) => Ok(file),
             // Nothing was applied yet: a snapshot of nothing.
@@ -197,12 +208,7 @@ impl RaftSnapshotBuilder<TypeConfig> for Applier {
         };
         let file = spawn_blocking(write).await.map_err(io::Error::other)?;
         let file = file.map_err(|error: SnapshotError| io::Error::other(error))?;
-        *self.snapshots.newest.lock() = Some(file.clone());
-        let (dir, newest) = (self.snapshots.dir.clone(), file.clone());
-        let removed = spawn_blocking(move || newest.remove_older(&dir)).await.map_err(io::Error::other)?;
-        if let Err(error) = removed {
-            tracing::warn!(%error, "an older snapshot could not be removed");
-        }
+        self.snapshots.keep(file.clone()).await?;
         tracing::info!(log_index = file.head.last.map(|id| id.index), bytes = file.bytes, "wrote a snapshot");
         as_snapshot(file)
     }

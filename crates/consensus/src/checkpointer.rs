@@ -88,7 +88,7 @@ impl Checkpointer {
         spawn_blocking(move || checkpoint.flush()).await.map_err(io::Error::other)?.map_err(io::Error::other)
     }
 
-    pub(crate) fn checkpoint(&self) -> Checkpoint {
-        self.checkpoint.clone()
+    pub(crate) fn checkpoint(&self) -> &Checkpoint {
+        &self.checkpoint
     }
 }

@@ -59,9 +59,12 @@ impl Forwarder {
         if let Some(current) = current.as_ref()
             && let Err(error) = current.commands.try_send(Forwarded { command, reply })
         {
-            let (mpsc::error::TrySendError::Full(refused) | mpsc::error::TrySendError::Closed(refused)) = error;
-            // Never sent, so it is known to have had no effect.
-            let _ = refused.reply.send(Fate::Busy);
+            // Never sent, so it is known to have had no effect. Closed: the stream broke just now, and another is to be tried.
+            let (refused, why) = match error {
+                mpsc::error::TrySendError::Full(refused) => (refused, Fate::Busy),
+                mpsc::error::TrySendError::Closed(refused) => (refused, Fate::NotLeader),
+            };
+            let _ = refused.reply.send(why);
         }
         fate
     }
@@ -165,8 +168,7 @@ fn fate_from_pb(result: Option<Wire>) -> Fate {
 
 /// What the leader answers to one forwarded command.
 pub(crate) fn fate_to_pb(id: u64, fate: Fate) -> pb::ForwardedOutcome {
-    let refused =
-        |reason: pb::not_proposed::Reason| Wire::NotProposed(pb::NotProposed { reason: reason.into(), leader: None });
+    let refused = |reason: pb::not_proposed::Reason| Wire::NotProposed(pb::NotProposed { reason: reason.into() });
     let result = match fate {
         Fate::Outcome(outcome) => Wire::Outcome(Bytes::from(codec::encode(&outcome))),
         Fate::NotLeader => refused(pb::not_proposed::Reason::NotLeader),

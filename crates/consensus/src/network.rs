@@ -263,7 +263,7 @@ impl NetSnapshot<TypeConfig> for PeerLink {
     ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
         let mut client = self.client().map_err(|status| unreachable(&status))?;
         let file = snapshot.snapshot;
-        let head = pb::SnapshotHead { vote: Some(convert::vote_to_pb(vote)), bytes_total: file.bytes };
+        let head = pb::SnapshotHead { vote: Some(convert::vote_to_pb(vote)) };
         let (send, receive) = mpsc::channel(CHUNKS_IN_FLIGHT);
         let request = self.transport.request(self.target, &self.member, ReceiverStream::new(receive));
         let install = async {

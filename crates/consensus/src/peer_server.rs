@@ -11,7 +11,6 @@ use leasehold_state_machine::storage::SnapshotReceiver;
 use leasehold_state_machine::{LEVEL_MAX, codec};
 use openraft::async_runtime::WatchReceiver as _;
 use openraft::raft::TransferLeaderRequest;
-use openraft::storage::Snapshot;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -147,8 +146,7 @@ impl PeerService {
             receiver = blocking(move || receiver.write_chunk(&data).map(|()| receiver)).await?;
         }
         let file = blocking(move || receiver.finish()).await?;
-        let meta = applier::snapshot_meta(&file).map_err(|error| Status::internal(error.to_string()))?;
-        let snapshot = Snapshot { meta, snapshot: file };
+        let snapshot = applier::as_snapshot(file).map_err(|error| Status::internal(error.to_string()))?;
         let response = self.raft.install_full_snapshot(vote, snapshot).await.map_err(fatal)?;
         Ok(pb::InstallSnapshotResponse { vote: Some(convert::vote_to_pb(response.vote)) })
     }
@@ -302,7 +300,6 @@ impl Peer for PeerService {
     ) -> Result<Response<pb::ReadIndexResponse>, Status> {
         self.check(request.metadata())?;
         let index = read_index::confirm(&self.raft).await;
-        let leader = self.leadership.target().map(|(leader, _)| leader);
-        Ok(Response::new(pb::ReadIndexResponse { index, leader }))
+        Ok(Response::new(pb::ReadIndexResponse { index }))
     }
 }
