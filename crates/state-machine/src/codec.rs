@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use crate::{Batch, Command, LeaderStamp, LogTime};
 
 /// First byte of everything that this module writes.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
 /// Greatest encoded size of one value, in bytes.
 pub const VALUE_BYTES_MAX: usize = 16 << 20;
 /// Greatest encoded size of one batch, in bytes. The proposer cuts batches well below it.

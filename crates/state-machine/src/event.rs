@@ -1,6 +1,8 @@
 //! What an entry did that others may wait for.
 
-use crate::{Attempt, Granted, LeaseId, LogTime, LossReason, RequestId, Revision};
+use bytes::Bytes;
+
+use crate::{Attempt, FencingToken, Granted, LeaseId, LockRequest, LogTime, LossReason, Mode, RequestId, Revision};
 
 /// One change that waiting calls and watches hear of, in apply order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,7 +20,7 @@ pub struct Event {
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EventKind {
-    /// An acquire was granted, at once or after a wait.
+    /// An acquire was granted, at once or after a wait. Of a convert it follows [`EventKind::Converted`].
     Granted {
         /// Its request.
         request: RequestId,
@@ -35,8 +37,12 @@ pub enum EventKind {
         request: RequestId,
         /// The attempt that waits now: calls of earlier attempts are superseded.
         attempt: Attempt,
-        /// Names of the locks.
-        names: Vec<String>,
+        /// The locks and modes.
+        locks: Vec<LockRequest>,
+        /// Shown to watchers.
+        owner: String,
+        /// Its session, or the lease of the grant that it converts.
+        lease: Option<LeaseId>,
     },
     /// A wait ended without a grant.
     WaitEnded {
@@ -44,25 +50,104 @@ pub enum EventKind {
         request: RequestId,
         /// The attempt that waited.
         attempt: Attempt,
-        /// Expired: the wait's deadline passed. Cancelled. LeaseClosed: its session ended.
+        /// Expired: the wait's deadline, or its session's, passed. Cancelled. LeaseClosed: its session was closed. Of an
+        /// upgrade also how the shared grant ended.
         reason: LossReason,
+        /// Whether the wait's own deadline ended it: the same id may wait anew.
+        timed_out: bool,
+        /// Names of the locks.
+        names: Vec<String>,
+        /// Shown to watchers.
+        owner: String,
+        /// As in `Queued`.
+        lease: Option<LeaseId>,
     },
     /// A grant ended.
     Lost {
         /// The lock.
         name: String,
         /// The token that is no longer current.
-        token: crate::FencingToken,
+        token: FencingToken,
+        /// How it was held.
+        mode: Mode,
         /// The lease it hung on.
         lease: LeaseId,
+        /// Who held it.
+        owner: String,
         /// Why.
         reason: LossReason,
+        /// What a forced release said; empty otherwise.
+        note: String,
     },
-    /// A lease ended, after its grants.
+    /// A grant was converted: `replaced` is no longer current, `token` is.
+    Converted {
+        /// The lock.
+        name: String,
+        /// The token before.
+        replaced: FencingToken,
+        /// The token now.
+        token: FencingToken,
+        /// How it is held now.
+        mode: Mode,
+        /// The lease that both hang on.
+        lease: LeaseId,
+        /// Who holds it.
+        owner: String,
+    },
+    /// A grant's value was replaced.
+    ValueSet {
+        /// The lock.
+        name: String,
+        /// The grant.
+        token: FencingToken,
+        /// The lease it hangs on.
+        lease: LeaseId,
+        /// Its new version.
+        version: u64,
+        /// Its new value.
+        value: Bytes,
+    },
+    /// A session was opened.
+    SessionOpened {
+        /// Which.
+        lease: LeaseId,
+        /// Who opened it.
+        owner: String,
+    },
+    /// A lease ended, after its grants and waits. Of a session: the session is lost.
     LeaseEnded {
         /// Which.
         lease: LeaseId,
+        /// Who had it.
+        owner: String,
         /// Why.
         reason: LossReason,
     },
+}
+
+impl EventKind {
+    /// The lease or session that this concerns, where there is one yet.
+    #[must_use]
+    pub fn lease(&self) -> Option<LeaseId> {
+        match self {
+            Self::Granted { granted, .. } => Some(granted.lease),
+            Self::Queued { lease, .. } | Self::WaitEnded { lease, .. } => *lease,
+            Self::Lost { lease, .. }
+            | Self::Converted { lease, .. }
+            | Self::ValueSet { lease, .. }
+            | Self::SessionOpened { lease, .. }
+            | Self::LeaseEnded { lease, .. } => Some(*lease),
+        }
+    }
+
+    /// Whether a lock whose name satisfies `wanted` is concerned. Sessions and leases have no name.
+    pub fn names_any(&self, wanted: impl Fn(&str) -> bool) -> bool {
+        match self {
+            Self::Granted { granted, .. } => granted.grants.iter().any(|lock| wanted(&lock.name)),
+            Self::Queued { locks, .. } => locks.iter().any(|lock| wanted(&lock.name)),
+            Self::WaitEnded { names, .. } => names.iter().any(|name| wanted(name)),
+            Self::Lost { name, .. } | Self::Converted { name, .. } | Self::ValueSet { name, .. } => wanted(name),
+            Self::SessionOpened { .. } | Self::LeaseEnded { .. } => false,
+        }
+    }
 }

@@ -19,12 +19,20 @@ pub struct Limits {
     pub wait_ms_max: u64,
     /// Leases alive at once in the namespace.
     pub leases_max: u64,
-    /// Grants that hang on one lease.
+    /// Grants that hang on one lease, with the locks that its waiters await.
     pub locks_per_lease_max: u32,
     /// Locks that one acquire may name.
     pub locks_per_acquire_max: u32,
     /// Waiters in one lock's queue.
     pub waiters_per_lock_max: u32,
+    /// Length of an actor's name, in bytes.
+    pub actor_bytes_max: u32,
+    /// Longest lock-delay, in ms.
+    pub lock_delay_ms_max: u64,
+    /// Length of a grant's value, in bytes.
+    pub value_bytes_max: u32,
+    /// Length of the reason of a forced release, in bytes.
+    pub reason_bytes_max: u32,
 }
 
 impl Default for Limits {
@@ -40,6 +48,10 @@ impl Default for Limits {
             locks_per_lease_max: 1024,
             locks_per_acquire_max: 64,
             waiters_per_lock_max: 100_000,
+            actor_bytes_max: 128,
+            lock_delay_ms_max: 60_000,
+            value_bytes_max: 4096,
+            reason_bytes_max: 512,
         }
     }
 }
@@ -48,6 +60,14 @@ impl Default for Limits {
 pub const NAMESPACE_BYTES_MAX: usize = 128;
 /// Renewals in one `Renew`.
 pub const RENEWALS_MAX: usize = 10_000;
+/// Lock-delays that run, together with the locks held and awaited that may bring one. Past it acquires with a lock-delay
+/// are refused.
+pub const LOCK_DELAYS_MAX: usize = 1_000_000;
+/// Locks in one `Release`.
+pub const RELEASES_MAX: usize = 1_024;
+/// Waiting requests that the search for one cycle of waits looks at. A cycle behind more is not found: it ends by its
+/// waits' deadlines.
+pub const DEADLOCK_SEARCH_MAX: usize = 100_000;
 /// Due items that one entry removes; the leader ticks again while more are due.
 pub const EXPIRIES_PER_ENTRY_MAX: usize = 4_096;
 /// Client instances whose request ids are remembered. A full table refuses new instances, it never forgets.
@@ -65,6 +85,7 @@ pub const STEP_MS_MAX: u64 = 1_000;
 /// How long marks and tombstones of requests stay after their last use: `call_max + max_step`, in ms of log time.
 pub const REMEMBER_MS: u64 = CALL_MS_MAX + STEP_MS_MAX;
 /// The highest format level that this build can apply.
-pub const LEVEL_MAX: u32 = 1;
-/// The level of a new cluster.
+pub const LEVEL_MAX: u32 = 2;
+/// The lowest level there is. A new cluster begins with the highest that all its founding members support.
+/// 1: exclusive locks under leases of their own. 2: the whole lock model.
 pub const LEVEL_FIRST: u32 = 1;

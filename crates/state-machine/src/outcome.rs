@@ -19,8 +19,8 @@ pub enum Outcome {
     Ended(Ended),
     /// `CancelAcquire`.
     Cancelled(Cancelled),
-    /// `Release`.
-    Released(Released),
+    /// `Release`, in the order of the request.
+    Released(Vec<Released>),
     /// `Renew`, in the order of the request.
     Renewed(Vec<Renewed>),
     /// `CloseLease`.
@@ -29,6 +29,15 @@ pub enum Outcome {
     Done,
     /// Any command: nothing was changed by it, but what is remembered of the request id.
     Refused(Refusal),
+    /// `Acquire`: to wait would close a cycle of waits. An ordinary outcome. Of the acquire, this attempt and earlier ones
+    /// are over: to try again takes a later one.
+    Deadlock(Deadlock),
+    /// `OpenSession`: the session is open (also the answer to a duplicate).
+    Opened(Opened),
+    /// `SetValue`.
+    ValueSet(ValueSet),
+    /// `ForceRelease`: like a release of one lock.
+    ForceReleased(Released),
 }
 
 /// See [`Outcome::Granted`].
@@ -76,6 +85,8 @@ pub struct Held {
     pub waiters: u32,
     /// The same session holds it.
     pub by_self: bool,
+    /// Log time left of a lock-delay, in ms; 0 without one.
+    pub delay_left_ms: u64,
 }
 
 /// Holders that a refusal lists.
@@ -103,6 +114,59 @@ pub enum LossReason {
     Forced,
     /// Its lease was closed.
     LeaseClosed,
+    /// It was converted: a grant with another token took its place.
+    Converted,
+}
+
+/// See [`Outcome::Deadlock`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deadlock {
+    /// Each waits for the lock that it names, which the next one holds or awaits ahead of it; the last one waits for the
+    /// first. The first one is the refused request. At most [`DEADLOCK_CYCLE_MAX`].
+    pub cycle: Vec<DeadlockStep>,
+}
+
+/// One of those who wait for each other.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeadlockStep {
+    /// Its session (of a second upgrader without a session: its lease).
+    pub lease: LeaseId,
+    /// Its actor; empty for an upgrader that named none.
+    pub actor: String,
+    /// Who it says it is.
+    pub owner: String,
+    /// The lock that it waits for.
+    pub name: String,
+}
+
+/// Steps of a cycle that are told. Longer cycles are not searched for.
+pub const DEADLOCK_CYCLE_MAX: usize = 64;
+
+/// See [`Outcome::Opened`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Opened {
+    /// What is left of the session, in ms of log time, at this entry.
+    pub left_ms: u64,
+}
+
+/// See [`Outcome::ValueSet`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ValueSet {
+    /// The grant carries the value now (or a duplicate: did already).
+    Set {
+        /// Its version.
+        version: u64,
+    },
+    /// Another version is in force; nothing was done.
+    Conflict {
+        /// The version in force.
+        version: u64,
+    },
+    /// The token is no longer current, and why where remembered.
+    NotHeld {
+        /// Why.
+        reason: Option<LossReason>,
+    },
 }
 
 /// See [`Outcome::Cancelled`].
@@ -125,6 +189,8 @@ pub struct Released {
     pub released: bool,
     /// Otherwise why it had ended before, where remembered.
     pub reason: Option<LossReason>,
+    /// Not released, and still held: another one of an all-or-nothing release was not.
+    pub still_held: bool,
 }
 
 /// One lease of [`Outcome::Renewed`].
@@ -147,6 +213,8 @@ pub enum Renewed {
         /// The highest allowed, in ms.
         max_ms: u64,
     },
+    /// Could have been renewed, but another one of an all-or-nothing renewal could not; the lease is as it was.
+    Untouched,
 }
 
 /// See [`Outcome::Closed`].
@@ -216,14 +284,52 @@ pub enum Refusal {
         /// The one applied last.
         by: u32,
     },
-    /// The command needs a higher format level than the cluster has, or lowers it, or no build supports it.
-    #[error("format level {asked} is refused: the cluster is at {level}, this build supports {max}")]
-    Level {
-        /// The level asked for.
+    /// The session is not open (any more).
+    #[error("session {session} is not open{}", told(.reason))]
+    NoSession {
+        /// Its id.
+        session: LeaseId,
+        /// Why it ended, where remembered.
+        reason: Option<LossReason>,
+    },
+    /// The lock has permits of another limit. Of an acquire, this attempt and earlier ones are over.
+    #[error("lock {name} has a limit of {limit} permits, this request says {asked}")]
+    LimitConflict {
+        /// The lock.
+        name: String,
+        /// The limit that its first user set.
+        limit: u32,
+        /// The one asked for.
         asked: u32,
+    },
+    /// The token that a convert replaces is no longer current.
+    #[error("token {token} of lock {name} is no longer held{}", told(.reason))]
+    NotHeld {
+        /// The token.
+        token: FencingToken,
+        /// The lock.
+        name: String,
+        /// Why, where remembered.
+        reason: Option<LossReason>,
+    },
+    /// The command needs a higher format level than the cluster has, or would lower it.
+    #[error("this needs format level {needed}, the cluster is at {level}: raise it once every node supports it")]
+    Level {
+        /// The level that the command needs, or asks for.
+        needed: u32,
         /// The level in force.
         level: u32,
-        /// The highest that this build supports.
-        max: u32,
     },
+}
+
+fn told(reason: &Option<LossReason>) -> &'static str {
+    match reason {
+        None => "",
+        Some(LossReason::Released) => ": it was released",
+        Some(LossReason::Expired) => ": it expired",
+        Some(LossReason::Cancelled) => ": it was cancelled",
+        Some(LossReason::Forced) => ": it was ended by force",
+        Some(LossReason::LeaseClosed) => ": its lease was closed",
+        Some(LossReason::Converted) => ": it was converted",
+    }
 }

@@ -1,5 +1,6 @@
 //! What the tables answer to readers. Times are relative to the log time of the applied state.
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::{Attempt, Ended, FencingToken, Granted, LeaseId, LossReason, Mode, RequestId};
@@ -15,8 +16,25 @@ pub struct LockView {
     pub holders: Vec<HolderView>,
     /// In queue order.
     pub waiters: Vec<WaiterView>,
-    /// Why it was last lost, and with which token.
-    pub last_lost: Option<(LossReason, FencingToken)>,
+    /// The length of its queue: `waiters` may hold only its head.
+    pub waiter_count: usize,
+    /// Log time left of its lock-delay, in ms; 0 without one.
+    pub delay_left_ms: u64,
+    /// How it was last lost.
+    pub last_lost: Option<LossView>,
+}
+
+/// How a lock was lost. A conversion is no loss.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LossView {
+    /// The token that it was held under.
+    pub token: FencingToken,
+    /// Why.
+    pub reason: LossReason,
+    /// What a forced release said; empty otherwise.
+    pub note: String,
+    /// Log time since, in ms.
+    pub ago_ms: u64,
 }
 
 /// One holder.
@@ -36,6 +54,12 @@ pub struct HolderView {
     pub left_ms: u64,
     /// What it says about itself.
     pub metadata: String,
+    /// Task of the session; empty where none was named.
+    pub actor: String,
+    /// Version of the value.
+    pub version: u64,
+    /// Its value.
+    pub value: Bytes,
 }
 
 /// One waiter.
@@ -53,6 +77,67 @@ pub struct WaiterView {
     pub waited_ms: u64,
     /// Log time left of its wait, in ms.
     pub left_ms: u64,
+    /// Its session, or the lease of the grant that it converts.
+    pub lease: Option<LeaseId>,
+    /// Task of the session; empty where none was named.
+    pub actor: String,
+    /// What it says about itself.
+    pub metadata: String,
+    /// The token of the grant that it would convert.
+    pub converts: Option<FencingToken>,
+}
+
+/// One session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionView {
+    /// Its id.
+    pub session: LeaseId,
+    /// Namespace of its locks.
+    pub namespace: String,
+    /// Who opened it.
+    pub owner: String,
+    /// What it says about itself.
+    pub metadata: String,
+    /// Its time to live, in ms.
+    pub ttl_ms: u64,
+    /// Log time left, in ms.
+    pub left_ms: u64,
+    /// Log time since it was opened, in ms.
+    pub open_ms: u64,
+    /// What hangs on it, in token order.
+    pub grants: Vec<SessionGrantView>,
+    /// Its waiting requests.
+    pub waits: usize,
+}
+
+/// One lock that a session holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionGrantView {
+    /// The lock.
+    pub name: String,
+    /// How it is held.
+    pub mode: Mode,
+    /// Its fencing token.
+    pub token: FencingToken,
+}
+
+/// Whether a token is current.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TokenView {
+    /// It is the token of a grant of this lock.
+    Current {
+        /// How the lock is held under it.
+        mode: Mode,
+        /// Log time left of its lease, in ms.
+        left_ms: u64,
+    },
+    /// It was a token once, of this lock or of one that is forgotten.
+    Past {
+        /// How it was lost, where remembered.
+        loss: Option<LossView>,
+    },
+    /// It is, or was last known as, another lock's, or was never given out.
+    Foreign,
 }
 
 /// What became of a request id, for calls that may have missed their event (after a snapshot install).

@@ -1,4 +1,4 @@
-use crate::{EXPIRIES_PER_ENTRY_MAX, INSTANCES_MAX, LIMITED_NAMESPACES_MAX, LOSSES_MAX, REQUESTS_MAX};
+use crate::{EXPIRIES_PER_ENTRY_MAX, INSTANCES_MAX, LIMITED_NAMESPACES_MAX, LOCK_DELAYS_MAX, LOSSES_MAX, REQUESTS_MAX};
 
 /// Capacities of the tables that are constants of the build. Only tests use others than the default.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,6 +13,8 @@ pub struct Bounds {
     pub losses_max: usize,
     /// See [`LIMITED_NAMESPACES_MAX`].
     pub limited_namespaces_max: usize,
+    /// See [`LOCK_DELAYS_MAX`].
+    pub lock_delays_max: usize,
 }
 
 impl Default for Bounds {
@@ -23,6 +25,7 @@ impl Default for Bounds {
             requests_max: REQUESTS_MAX,
             losses_max: LOSSES_MAX,
             limited_namespaces_max: LIMITED_NAMESPACES_MAX,
+            lock_delays_max: LOCK_DELAYS_MAX,
         }
     }
 }

@@ -177,6 +177,7 @@ impl StateMachine {
             Operation::Tick => Ok(Outcome::Done),
             Operation::SetLimits(set) => self.set_limits(set),
             Operation::SetLevel(set) => self.set_level(set),
+            Operation::OpenSession(_) | Operation::SetValue(_) | Operation::ForceRelease(_) => Ok(Outcome::Done),
         });
         self.hand_over();
         outcome.unwrap_or_else(Outcome::Refused)

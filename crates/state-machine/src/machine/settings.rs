@@ -1,7 +1,7 @@
 //! Limits and the format level.
 
 use super::{StateMachine, validate};
-use crate::{LEVEL_MAX, Limits, Outcome, Refusal, SetLevel, SetLimits};
+use crate::{Limits, Outcome, Refusal, SetLevel, SetLimits};
 
 impl StateMachine {
     pub(super) fn set_limits(&mut self, set: &SetLimits) -> Result<Outcome, Refusal> {
@@ -23,8 +23,8 @@ impl StateMachine {
 
     pub(super) fn set_level(&mut self, set: &SetLevel) -> Result<Outcome, Refusal> {
         let level = self.tables.header.level;
-        if set.level < level || set.level > LEVEL_MAX {
-            return Err(Refusal::Level { asked: set.level, level, max: LEVEL_MAX });
+        if set.level < level {
+            return Err(Refusal::Level { needed: set.level, level });
         }
         self.tables.header.level = set.level;
         Ok(Outcome::Done)
