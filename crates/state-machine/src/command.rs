@@ -107,7 +107,8 @@ pub struct Acquire {
     pub namespace: String,
     /// The locks, all or nothing, distinct names.
     pub locks: Vec<LockRequest>,
-    /// Shown to others. Empty for a convert: its grant keeps owner and metadata.
+    /// Shown to others. Under a session empty means the session's owner (the body is compared as it was sent). Empty for
+    /// a convert: its grant keeps owner and metadata.
     pub owner: String,
     /// Shown to others.
     pub metadata: String,
@@ -116,7 +117,8 @@ pub struct Acquire {
     /// Try, or wait. Not part of the body.
     pub wait: Wait,
     /// A task or thread of the session, for deadlock detection: the waits-for graph is over (session, actor). Only with
-    /// [`LeaseRequest::Session`], or where the lease of [`LeaseRequest::Convert`] is a session's.
+    /// [`LeaseRequest::Session`], or where the lease of [`LeaseRequest::Convert`] is a session's: there None means the
+    /// actor that the grant has, in the graph and afterwards.
     pub actor: Option<String>,
     /// How long each of the locks stays ungrantable after its grant expired or was ended by force, in ms of log time.
     /// 0 for a convert: its grant keeps the one it has.

@@ -176,6 +176,14 @@ pub enum Cancelled {
     LeftQueue,
     /// It had been granted, and the grant was ended.
     UndidGrant,
+    /// It is a convert that was granted: to undo it would take the lock away, which was held before it. Nothing was done;
+    /// the lock is held under this token now, and may be converted again or released by it.
+    Kept {
+        /// The current token.
+        token: FencingToken,
+        /// How it is held.
+        mode: Mode,
+    },
     /// A later attempt was applied before: nothing was done.
     Superseded,
     /// Nothing was there. The attempt is marked, so that it will be refused if it still comes.
