@@ -313,6 +313,15 @@ impl Tables {
         }
     }
 
+    /// Whether a lock hangs on a lease.
+    pub(super) fn holds(&self, lease: LeaseId, lock: &LockKey) -> bool {
+        let under = self.leases.get(&lease).map_or(&[][..], |lease| lease.grants.as_slice());
+        let holders = self.locks.get(lock).map_or(&[][..], |lock| lock.holders.as_slice());
+        let fewer = if under.len() < holders.len() { under } else { holders };
+        let hangs = |token| self.grants.get(token).is_some_and(|grant| grant.lease == lease && grant.lock == *lock);
+        fewer.iter().any(hangs)
+    }
+
     /// Locks that hang on a session, with those that its waiters await.
     pub(super) fn locks_under(&self, session: LeaseId) -> usize {
         let Some(lease) = self.leases.get(&session) else { return 0 };
