@@ -71,7 +71,13 @@ impl Operation {
             | Self::SetLimits(_)
             | Self::SetLevel(_) => 1,
             Self::Acquire(acquire) => acquire.level(),
-            Self::Release(release) => if release.locks.len() == 1 && !release.all_or_nothing { 1 } else { 2 },
+            Self::Release(release) => {
+                if release.locks.len() == 1 && !release.all_or_nothing {
+                    1
+                } else {
+                    2
+                }
+            }
             Self::Renew(renew) => {
                 let plain = !renew.all_or_nothing && renew.leases.iter().all(|lease| lease.exact.is_none());
                 if plain { 1 } else { 2 }
@@ -107,7 +113,8 @@ pub struct Acquire {
     pub namespace: String,
     /// The locks, all or nothing, distinct names.
     pub locks: Vec<LockRequest>,
-    /// Shown to others. Empty for a convert: its grant keeps owner and metadata.
+    /// Shown to others. Under a session empty means the session's owner (the body is compared as it was sent). Empty for
+    /// a convert: its grant keeps owner and metadata.
     pub owner: String,
     /// Shown to others.
     pub metadata: String,
@@ -116,7 +123,8 @@ pub struct Acquire {
     /// Try, or wait. Not part of the body.
     pub wait: Wait,
     /// A task or thread of the session, for deadlock detection: the waits-for graph is over (session, actor). Only with
-    /// [`LeaseRequest::Session`], or where the lease of [`LeaseRequest::Convert`] is a session's.
+    /// [`LeaseRequest::Session`], or where the lease of [`LeaseRequest::Convert`] is a session's: there None means the
+    /// actor that the grant has, in the graph and afterwards.
     pub actor: Option<String>,
     /// How long each of the locks stays ungrantable after its grant expired or was ended by force, in ms of log time.
     /// 0 for a convert: its grant keeps the one it has.
@@ -169,7 +177,7 @@ pub enum LeaseRequest {
         /// Time to live, in ms of log time.
         ttl_ms: u64,
     },
-    /// A session, open in the acquire's namespace.
+    /// A session, open in the acquire's namespace; that of another one is refused as invalid.
     Session {
         /// Its id.
         session: LeaseId,
@@ -240,7 +248,7 @@ pub struct RenewLease {
     pub lease: LeaseId,
     /// A new time to live from now on; None keeps the lease's own. Never moves the deadline back, unless `exact`.
     pub ttl_ms: Option<u64>,
-    /// Sets the deadline to exactly `ttl_ms` from now, earlier or later, if the grant with this token hangs on the lease
+    /// Sets the deadline to exactly `ttl_ms` (which must be there) from now, earlier or later, if the grant with this token hangs on the lease
     /// (what Redis calls PEXPIRE); otherwise the answer is that it is gone.
     pub exact: Option<FencingToken>,
 }

@@ -176,6 +176,14 @@ pub enum Cancelled {
     LeftQueue,
     /// It had been granted, and the grant was ended.
     UndidGrant,
+    /// It is a convert that was granted: to undo it would take the lock away, which was held before it. Nothing was done;
+    /// the lock is held under this token now, and may be converted again or released by it.
+    Kept {
+        /// The current token.
+        token: FencingToken,
+        /// How it is held.
+        mode: Mode,
+    },
     /// A later attempt was applied before: nothing was done.
     Superseded,
     /// Nothing was there. The attempt is marked, so that it will be refused if it still comes.
@@ -200,6 +208,9 @@ pub enum Renewed {
     Alive {
         /// Milliseconds of log time.
         left_ms: u64,
+        /// Grants under it that were ended by force so far. A lease outlives a grant that it loses so: when this has grown,
+        /// the holder looks what it still has before it counts on anything. (An event may be lost with its stream.)
+        forced: u64,
     },
     /// No such lease (any more), and why where remembered.
     Gone {
@@ -284,7 +295,7 @@ pub enum Refusal {
         /// The one applied last.
         by: u32,
     },
-    /// The session is not open (any more).
+    /// The session is not open (any more). Of an acquire, this attempt and earlier ones are over.
     #[error("session {session} is not open{}", told(.reason))]
     NoSession {
         /// Its id.
