@@ -71,7 +71,13 @@ impl Operation {
             | Self::SetLimits(_)
             | Self::SetLevel(_) => 1,
             Self::Acquire(acquire) => acquire.level(),
-            Self::Release(release) => if release.locks.len() == 1 && !release.all_or_nothing { 1 } else { 2 },
+            Self::Release(release) => {
+                if release.locks.len() == 1 && !release.all_or_nothing {
+                    1
+                } else {
+                    2
+                }
+            }
             Self::Renew(renew) => {
                 let plain = !renew.all_or_nothing && renew.leases.iter().all(|lease| lease.exact.is_none());
                 if plain { 1 } else { 2 }
@@ -171,7 +177,7 @@ pub enum LeaseRequest {
         /// Time to live, in ms of log time.
         ttl_ms: u64,
     },
-    /// A session, open in the acquire's namespace.
+    /// A session, open in the acquire's namespace; that of another one is refused as invalid.
     Session {
         /// Its id.
         session: LeaseId,
@@ -242,7 +248,7 @@ pub struct RenewLease {
     pub lease: LeaseId,
     /// A new time to live from now on; None keeps the lease's own. Never moves the deadline back, unless `exact`.
     pub ttl_ms: Option<u64>,
-    /// Sets the deadline to exactly `ttl_ms` from now, earlier or later, if the grant with this token hangs on the lease
+    /// Sets the deadline to exactly `ttl_ms` (which must be there) from now, earlier or later, if the grant with this token hangs on the lease
     /// (what Redis calls PEXPIRE); otherwise the answer is that it is gone.
     pub exact: Option<FencingToken>,
 }

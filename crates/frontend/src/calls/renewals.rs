@@ -104,7 +104,7 @@ fn take_batch(waiting: &mut Vec<Job>) -> Vec<Job> {
 async fn send<S: Submit>(node: S, batch: Vec<Job>) {
     let Some(deadline) = batch.iter().map(|job| job.deadline).max() else { return };
     let leases: Vec<RenewLease> = batch.iter().flat_map(|job| job.leases.iter().copied()).collect();
-    let result = match node.submit(Operation::Renew(Renew { leases }), deadline).await {
+    let result = match node.submit(Operation::Renew(Renew { leases, all_or_nothing: false }), deadline).await {
         Ok(Outcome::Renewed(renewed)) => Ok(renewed),
         Ok(Outcome::Refused(refusal)) => Err(CallError::Refused(refusal)),
         Ok(_) => Err(CallError::ForeignOutcome { command: "Renew" }),
@@ -157,7 +157,7 @@ mod tests {
     }
 
     fn lease(number: u128) -> RenewLease {
-        RenewLease { lease: LeaseId(number), ttl_ms: None }
+        RenewLease { lease: LeaseId(number), ttl_ms: None, exact: None }
     }
 
     #[tokio::test]
