@@ -140,7 +140,7 @@ pub(crate) enum Verdict {
 
 impl From<v1::Error> for Verdict {
     fn from(error: v1::Error) -> Self {
-        let v1::Error { code, message, reason, field, retry_after_ms } = error;
+        let v1::Error { code, message, reason, field, retry_after_ms, revision: _ } = error;
         if reason == NOT_HELD {
             return Self::Final(Error::NotHeld { reason: None });
         }
