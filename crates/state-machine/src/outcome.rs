@@ -49,8 +49,12 @@ pub struct Granted {
     pub grants: Vec<GrantedLock>,
     /// What is left of the lease, in ms of log time, at this entry.
     pub left_ms: u64,
-    /// The grant ended a wait (now, or before this duplicate): the holder renews once before it counts time.
+    /// The grant ended a wait (now, or before this duplicate): the holder renews once before it counts time. Never with a
+    /// session.
     pub confirm: bool,
+    /// As in [`Renewed::Alive`]: grants under the lease that were ended by force so far. An answer that comes late, with fewer
+    /// than the holder knows of by then, may tell of one of these.
+    pub forced: u64,
 }
 
 /// One lock of a grant.
@@ -208,6 +212,9 @@ pub enum Renewed {
     Alive {
         /// Milliseconds of log time.
         left_ms: u64,
+        /// Grants under it that were ended by force so far. A lease outlives a grant that it loses so: when this has grown,
+        /// the holder looks what it still has before it counts on anything. (An event may be lost with its stream.)
+        forced: u64,
     },
     /// No such lease (any more), and why where remembered.
     Gone {
@@ -292,7 +299,7 @@ pub enum Refusal {
         /// The one applied last.
         by: u32,
     },
-    /// The session is not open (any more).
+    /// The session is not open (any more). Of an acquire, this attempt and earlier ones are over.
     #[error("session {session} is not open{}", told(.reason))]
     NoSession {
         /// Its id.

@@ -31,7 +31,8 @@ impl Calls {
         for (i, (asked, renewed)) in message.leases.into_iter().zip(renewed).enumerate() {
             let mut answer = v1::RenewedLease { lease: asked.lease, ..Default::default() };
             match renewed {
-                Renewed::Alive { left_ms } => {
+                Renewed::Alive { left_ms, forced } => {
+                    answer.forced = forced;
                     answer.alive = true;
                     answer.ttl_ms = left_ms;
                 }

@@ -151,7 +151,8 @@ mod tests {
             let Operation::Renew(renew) = operation else { panic!("only renewals are sent") };
             self.sizes.send(renew.leases.len()).unwrap();
             self.gate.acquire().await.unwrap().forget();
-            let left = |lease: &RenewLease| Renewed::Alive { left_ms: u64::try_from(lease.lease.0).unwrap() };
+            let left =
+                |lease: &RenewLease| Renewed::Alive { left_ms: u64::try_from(lease.lease.0).unwrap(), forced: 0 };
             Ok(Outcome::Renewed(renew.leases.iter().map(left).collect()))
         }
     }
@@ -178,7 +179,7 @@ mod tests {
         tokio::task::yield_now().await;
         gate.add_permits(2);
         assert_eq!(sent.recv().await, Some(3));
-        let left = |left_ms| Renewed::Alive { left_ms };
+        let left = |left_ms| Renewed::Alive { left_ms, forced: 0 };
         assert_eq!(first.await.unwrap(), Ok(vec![left(1)]));
         assert_eq!(second.await.unwrap(), Ok(vec![left(2), left(3)]));
         assert_eq!(third.await.unwrap(), Ok(vec![left(4)]));

@@ -20,6 +20,7 @@ pub(crate) fn session(view: SessionView) -> v1::SessionInfo {
         grant_count: count(view.grants.len()),
         grants: view.grants.into_iter().take(GRANTS_SHOWN_MAX).map(grant).collect(),
         wait_count: count(view.waits),
+        forced: view.forced,
     }
 }
 

@@ -154,6 +154,14 @@ impl Tables {
         lease.confirm = false;
     }
 
+    /// One of its grants was ended by force: its next renewal tells.
+    pub(super) fn count_forced(&mut self, id: LeaseId) {
+        self.mark(RowKey::Lease(id));
+        if let Some(lease) = self.leases.get_mut(&id) {
+            lease.forced += 1;
+        }
+    }
+
     pub(super) fn remove_lease(&mut self, id: LeaseId) -> Option<Lease> {
         self.mark(RowKey::Lease(id));
         let lease = self.leases.remove(&id)?;
