@@ -33,6 +33,8 @@ mod storage_suite;
 mod transport;
 mod types;
 
+pub use leasehold_state_machine::LEVEL_MAX;
+
 pub use errors::{ReadError, StartError, StopReason, SubmitError};
 pub use node::{ApplyObserver, Node};
 pub use options::{NodeOptions, OptionsError, Tuning};
