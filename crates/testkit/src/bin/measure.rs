@@ -121,7 +121,7 @@ async fn acquires(cluster: &Cluster, callers: usize) -> Result<Numbers> {
             let mut spans = Vec::new();
             for _ in 0..ACQUIRES / callers {
                 let start = Moment::now();
-                let acquired = client.lock(&name).acquire_raw(Wait::Try).await?;
+                let acquired = client.lock(&name).own_lease().acquire_raw(Wait::Try).await?;
                 spans.push(start.elapsed());
                 let Acquisition::Acquired(acquired) = acquired else { bail!("{name} is nobody else's") };
                 client.release(&name, acquired.token).await?;
@@ -142,7 +142,7 @@ async fn expiries(cluster: &Cluster) -> Result<Numbers> {
     let mut lags = Vec::new();
     for round in 0..EXPIRIES {
         let name = format!("expires-{round}");
-        let lock = || client.lock(&name).ttl(EXPIRY_TTL);
+        let lock = || client.lock(&name).own_lease().ttl(EXPIRY_TTL);
         let start = Moment::now();
         let Acquisition::Acquired(_) = lock().acquire_raw(Wait::Try).await? else { bail!("{name} is free") };
         let Acquisition::Acquired(next) = lock().acquire_raw(Wait::Forever).await? else { bail!("{name} runs out") };
@@ -165,7 +165,7 @@ async fn kill_leaders(cluster: &mut Cluster, kills: u64) -> Result<Numbers> {
             let name = format!("served-{caller}");
             while !stop.load(Ordering::Relaxed) {
                 let acquired =
-                    client.lock(&name).ttl(Duration::from_secs(2)).acquire_raw(Wait::For(Duration::from_secs(5))).await;
+                    client.lock(&name).own_lease().ttl(Duration::from_secs(2)).acquire_raw(Wait::For(Duration::from_secs(5))).await;
                 if let Ok(Acquisition::Acquired(acquired)) = acquired {
                     let now = Moment::now();
                     let last = served.swap(now.0, Ordering::Relaxed);

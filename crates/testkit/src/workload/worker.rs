@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use leasehold_client::{CancellationToken, Client, Guard, LockBuilder, TryAcquire, Wait};
+use leasehold_client::{CancellationToken, Client, Exclusive, Guard, LockBuilder, OwnLease, TryAcquire, Wait};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tokio::time::{sleep, timeout};
@@ -41,7 +41,7 @@ impl Worker {
 
     async fn step(&mut self, name: &str, choice: u32) {
         let ttl_ms = self.random.random_range(self.options.ttl_ms.0..=self.options.ttl_ms.1);
-        let lock = self.client.lock(name).ttl(Duration::from_millis(ttl_ms));
+        let lock = self.client.lock(name).own_lease().ttl(Duration::from_millis(ttl_ms));
         let wait = Duration::from_millis(self.random.random_range(200..4_000));
         match choice {
             // Try, and look.
@@ -66,7 +66,7 @@ impl Worker {
         }
     }
 
-    async fn lose_patience(&mut self, lock: LockBuilder, ttl_ms: u64) {
+    async fn lose_patience(&mut self, lock: LockBuilder<Exclusive, OwnLease>, ttl_ms: u64) {
         let patience = Duration::from_millis(self.random.random_range(1..300));
         if let Ok(Ok(guard)) = timeout(patience, lock.acquire()).await {
             self.hold(guard, ttl_ms).await;
