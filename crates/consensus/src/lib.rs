@@ -36,6 +36,7 @@ mod types;
 pub use leasehold_state_machine::LEVEL_MAX;
 
 pub use errors::{ReadError, StartError, StopReason, SubmitError};
+pub use leasehold_state_machine::LEVEL_MAX;
 pub use node::{ApplyObserver, Node};
 pub use options::{NodeOptions, OptionsError, Tuning};
 pub use raise_level::{RaiseLevelError, RaisedLevel};
