@@ -71,7 +71,13 @@ impl Operation {
             | Self::SetLimits(_)
             | Self::SetLevel(_) => 1,
             Self::Acquire(acquire) => acquire.level(),
-            Self::Release(release) => if release.locks.len() == 1 && !release.all_or_nothing { 1 } else { 2 },
+            Self::Release(release) => {
+                if release.locks.len() == 1 && !release.all_or_nothing {
+                    1
+                } else {
+                    2
+                }
+            }
             Self::Renew(renew) => {
                 let plain = !renew.all_or_nothing && renew.leases.iter().all(|lease| lease.exact.is_none());
                 if plain { 1 } else { 2 }

@@ -63,6 +63,8 @@ pub const RENEWALS_MAX: usize = 10_000;
 /// Lock-delays that run, together with the locks held and awaited that may bring one. Past it acquires with a lock-delay
 /// are refused.
 pub const LOCK_DELAYS_MAX: usize = 1_000_000;
+/// Waiters that a listing shows of each lock.
+pub const WAITERS_LISTED_MAX: usize = 1_000;
 /// Locks in one `Release`.
 pub const RELEASES_MAX: usize = 1_024;
 /// Waiting requests that the search for one cycle of waits looks at. A cycle behind more is not found: it ends by its

@@ -1,14 +1,13 @@
 //! `Acquire`: at once, in the queue, or refused; once for every request id and attempt.
 
-use std::sync::Arc;
-
 use super::StateMachine;
 use super::keys::{LockKey, WaiterId};
 use super::ledger::body_hash;
-use super::rows::{Capacity, Claim, Request, RequestState, Waiter, Wanted};
+use super::rows::{Claim, Extra, Extras, Request, RequestState, Told, Waiter, Wanted};
 use super::{validate, validate::limit_reached};
 use crate::{
-    Acquire, Ended, EventKind, HELD_HOLDERS_MAX, Held, LeaseRequest, LossReason, Outcome, Queued, Refusal, Wait, codec,
+    Acquire, Ended, EventKind, HELD_HOLDERS_MAX, Held, LeaseId, LeaseRequest, LossReason, Outcome, Queued, Refusal,
+    Wait, codec,
 };
 
 impl StateMachine {
@@ -52,13 +51,13 @@ impl StateMachine {
         if acquire.attempt < known.attempt {
             return Err(Refusal::Superseded { attempt: acquire.attempt, by: known.attempt });
         }
-        let outcome = match known.state {
+        let outcome = match &known.state {
             RequestState::Granted { .. } => {
                 self.use_known(acquire, Request { attempt: acquire.attempt, ..known.clone() });
                 Outcome::Granted(self.granted_now(id).expect("a granted request has a grant"))
             }
-            RequestState::Waiting { waiter } => return self.wait_again(acquire, known, waiter).map(Some),
-            RequestState::Held { .. } | RequestState::LimitReached { .. } | RequestState::Ended { token: None, .. }
+            RequestState::Waiting { waiter } => return self.wait_again(acquire, known, *waiter).map(Some),
+            RequestState::Held { .. } | RequestState::Told { .. } | RequestState::Ended { token: None, .. }
                 if later =>
             {
                 return Ok(None);
@@ -66,12 +65,11 @@ impl StateMachine {
             RequestState::Held { .. } => {
                 let state = RequestState::Held { until: self.remember_until() };
                 self.use_known(acquire, Request { state, ..known.clone() });
-                Outcome::Held(self.held_by(&wanted(acquire)))
+                Outcome::Held(self.held_by(acquire, &wanted(acquire)))
             }
-            RequestState::LimitReached { capacity, max, .. } => {
-                return Err(self.refuse_at_limit(acquire, known.body, capacity, max));
-            }
+            RequestState::Told { answer, .. } => return self.tell(acquire, known.body, (**answer).clone()).map(Some),
             RequestState::Ended { reason, token, .. } => {
+                let (reason, token) = (*reason, *token);
                 let state = RequestState::Ended { reason, token, until: self.remember_until() };
                 self.use_known(acquire, Request { attempt: acquire.attempt, state, ..known.clone() });
                 Outcome::Ended(Ended { reason, token })
@@ -86,15 +84,15 @@ impl StateMachine {
         if acquire.attempt > known.attempt {
             validate::wait(acquire.wait, self.tables.limits(&acquire.namespace))?;
             let Wait::For { wait_ms } = acquire.wait else {
-                self.end_waiter(waiter, LossReason::Cancelled);
+                self.end_waiter(waiter, LossReason::Cancelled, false);
                 self.hand_over();
                 let state = RequestState::Held { until: self.remember_until() };
                 self.use_known(acquire, Request { attempt: acquire.attempt, body: known.body, state });
-                return Ok(Outcome::Held(self.held_by(&wanted)));
+                return Ok(Outcome::Held(self.held_by(acquire, &wanted)));
             };
             self.tables.set_waiter_deadline(waiter, self.now().plus_ms(wait_ms));
             self.use_known(acquire, Request { attempt: acquire.attempt, ..known.clone() });
-            self.emit_queued(acquire);
+            self.emit_queued(acquire, waiter);
         } else {
             self.use_known(acquire, known.clone());
         }
@@ -102,57 +100,128 @@ impl StateMachine {
         Ok(Outcome::Queued(Queued { ahead: self.longest_queue(&wanted).saturating_sub(1), deadline }))
     }
 
-    /// A request without an effect so far. Everything is checked before anything changes; only a refusal at a limit
-    /// is remembered.
+    /// A request without an effect so far. Everything is checked before anything changes; of a refusal only what another
+    /// time might answer otherwise is remembered.
     fn acquire_anew(&mut self, acquire: &Acquire, body: u64) -> Result<Outcome, Refusal> {
         validate::acquire(acquire, self.tables.limits(&acquire.namespace))?;
         let wanted = wanted(acquire);
+        let session = match acquire.lease {
+            LeaseRequest::Convert { token } => return self.convert(acquire, wanted, token, body),
+            LeaseRequest::Session { session } => Some(session),
+            LeaseRequest::Own { .. } => None,
+        };
+        if let Some(session) = session {
+            self.touch_lease(session);
+        }
         self.touch_holders(&wanted);
         self.check_room_for(acquire.request)?;
+        if let Some(session) = session {
+            match self.check_session(session, acquire) {
+                Err(refusal @ Refusal::NoSession { .. }) => {
+                    return self.tell(acquire, Some(body), Told::Refused(refusal));
+                }
+                checked => checked?,
+            }
+        }
+        if let Some(refusal) = self.limit_conflict(&wanted) {
+            return self.tell(acquire, Some(body), Told::Refused(refusal));
+        }
         let at_once = wanted
             .iter()
             .all(|wanted| self.tables.locks.get(&wanted.lock).is_none_or(|lock| lock.admits_newcomer(wanted.mode)));
         if !at_once && acquire.wait == Wait::Try {
-            let state = RequestState::Held { until: self.remember_until() };
-            self.use_known(acquire, Request { attempt: acquire.attempt, body: Some(body), state });
-            return Ok(Outcome::Held(self.held_by(&wanted)));
+            return Ok(self.held(acquire, &wanted, body));
         }
-        let limits = self.tables.limits(&acquire.namespace);
-        let (leases_max, waiters_max) = (limits.leases_max, limits.waiters_per_lock_max);
-        if self.tables.leases_in(&acquire.namespace) >= leases_max {
-            return Err(self.refuse_at_limit(acquire, Some(body), Capacity::Leases, leases_max));
+        if let Some(refusal) = self.full(acquire, session, wanted.len()) {
+            return self.tell(acquire, Some(body), Told::Refused(refusal));
         }
+        let claim = self.claim(acquire, wanted);
         if at_once {
-            let claim = self.claim(acquire, wanted);
             self.use_instance(acquire.request.client, acquire.lowest_unanswered);
             return Ok(Outcome::Granted(self.grant(claim, acquire.attempt, Some(body), false)));
         }
-        if self.longest_queue(&wanted) >= waiters_max {
-            return Err(self.refuse_at_limit(acquire, Some(body), Capacity::WaitersPerLock, u64::from(waiters_max)));
+        self.wait_anew(acquire, claim, body)
+    }
+
+    /// A try that is refused. An ordinary answer.
+    pub(super) fn held(&mut self, acquire: &Acquire, wanted: &[Wanted], body: u64) -> Outcome {
+        let state = RequestState::Held { until: self.remember_until() };
+        self.use_known(acquire, Request { attempt: acquire.attempt, body: Some(body), state });
+        Outcome::Held(self.held_by(acquire, wanted))
+    }
+
+    /// Queues, unless there is no room for it or it would close a cycle of waits.
+    pub(super) fn wait_anew(&mut self, acquire: &Acquire, claim: Claim, body: u64) -> Result<Outcome, Refusal> {
+        let waiters_max = self.tables.limits(&acquire.namespace).waiters_per_lock_max;
+        if self.longest_queue(&claim.wanted) >= waiters_max {
+            let refusal = limit_reached("waiters_per_lock_max", u64::from(waiters_max));
+            return self.tell(acquire, Some(body), Told::Refused(refusal));
         }
-        Ok(self.enqueue(acquire, wanted, body))
+        if let Some(deadlock) = self.tables.deadlock(&claim) {
+            return self.tell(acquire, Some(body), Told::Deadlock(deadlock));
+        }
+        Ok(self.enqueue(acquire, claim, body))
     }
 
-    /// A refusal that is remembered: neither this attempt nor a delayed earlier one gets anything once there is room
-    /// again, as nobody would wait for it; a later one is tried anew.
-    fn refuse_at_limit(&mut self, acquire: &Acquire, body: Option<u64>, capacity: Capacity, max: u64) -> Refusal {
-        let state = RequestState::LimitReached { capacity, max, until: self.remember_until() };
+    /// An answer that is remembered: neither this attempt nor a delayed earlier one gets anything once things have
+    /// changed, as nobody would wait for it; a later one is tried anew.
+    pub(super) fn tell(&mut self, acquire: &Acquire, body: Option<u64>, answer: Told) -> Result<Outcome, Refusal> {
+        let state = RequestState::Told { answer: Box::new(answer.clone()), until: self.remember_until() };
         self.use_known(acquire, Request { attempt: acquire.attempt, body, state });
-        limit_reached(capacity.limit(), max)
+        match answer {
+            Told::Refused(refusal) => Err(refusal),
+            Told::Deadlock(deadlock) => Ok(Outcome::Deadlock(deadlock)),
+        }
     }
 
-    fn enqueue(&mut self, acquire: &Acquire, wanted: Box<[Wanted]>, body: u64) -> Outcome {
+    fn check_session(&self, session: LeaseId, acquire: &Acquire) -> Result<(), Refusal> {
+        let Some(lease) = self.tables.leases.get(&session) else {
+            return Err(Refusal::NoSession { session, reason: self.lease_end(session) });
+        };
+        if *lease.namespace != *acquire.namespace {
+            return Err(validate::invalid("session", format!("was opened in another namespace, {}", lease.namespace)));
+        }
+        Ok(())
+    }
+
+    /// The first lock whose limit of permits the request contradicts.
+    fn limit_conflict(&self, wanted: &[Wanted]) -> Option<Refusal> {
+        wanted.iter().find_map(|wanted| {
+            let limit = self.tables.locks.get(&wanted.lock)?.conflicting_limit(wanted.mode)?;
+            let (name, asked) = (wanted.lock.name().to_owned(), wanted.mode.limit()?);
+            Some(Refusal::LimitConflict { name, limit, asked })
+        })
+    }
+
+    /// The first limit that leaves no room for it, whether it holds or waits.
+    fn full(&self, acquire: &Acquire, session: Option<LeaseId>, locks: usize) -> Option<Refusal> {
+        let limits = self.tables.limits(&acquire.namespace);
+        match session {
+            None if self.tables.leases_in(&acquire.namespace) >= limits.leases_max => {
+                return Some(limit_reached("leases_max", limits.leases_max));
+            }
+            Some(session) if self.tables.locks_under(session) + locks > limits.locks_per_lease_max as usize => {
+                return Some(limit_reached("locks_per_lease_max", u64::from(limits.locks_per_lease_max)));
+            }
+            _ => {}
+        }
+        let delays_max = self.bounds.lock_delays_max;
+        let delays = if acquire.lock_delay_ms == 0 { 0 } else { locks };
+        (delays > 0 && self.tables.lock_delays + delays > delays_max)
+            .then(|| limit_reached("lock_delays_max", delays_max as u64))
+    }
+
+    fn enqueue(&mut self, acquire: &Acquire, claim: Claim, body: u64) -> Outcome {
         let Wait::For { wait_ms } = acquire.wait else { unreachable!("a try does not queue") };
         let since = self.now();
         let deadline = since.plus_ms(wait_ms);
-        let ahead = self.longest_queue(&wanted);
+        let ahead = if claim.converts().is_some() { 0 } else { self.longest_queue(&claim.wanted) };
         let id = WaiterId(self.tables.header.next_waiter);
         self.tables.header.next_waiter += 1;
-        let claim = self.claim(acquire, wanted);
         self.tables.insert_waiter(id, Waiter { claim, since, deadline });
         let state = RequestState::Waiting { waiter: id };
         self.use_known(acquire, Request { attempt: acquire.attempt, body: Some(body), state });
-        self.emit_queued(acquire);
+        self.emit_queued(acquire, id);
         Outcome::Queued(Queued { ahead, deadline })
     }
 
@@ -162,19 +231,42 @@ impl StateMachine {
         self.use_instance(acquire.request.client, acquire.lowest_unanswered);
     }
 
-    fn claim(&self, acquire: &Acquire, mut wanted: Box<[Wanted]>) -> Claim {
+    pub(super) fn claim(&self, acquire: &Acquire, mut wanted: Box<[Wanted]>) -> Claim {
         for wanted in &mut wanted {
             wanted.lock = self.tables.intern_lock(wanted.lock.clone());
         }
-        let LeaseRequest::Own { ttl_ms } = acquire.lease;
-        let namespace: Arc<str> = self.tables.intern_namespace(&acquire.namespace);
-        let (owner, metadata) = (acquire.owner.as_str().into(), acquire.metadata.as_str().into());
-        Claim { request: acquire.request, namespace, wanted, ttl_ms, owner, metadata }
+        let mut owner = acquire.owner.as_str();
+        let mut actor = acquire.actor.as_deref();
+        match acquire.lease {
+            LeaseRequest::Session { session } if owner.is_empty() => {
+                let session = self.tables.leases.get(&session).and_then(|lease| lease.session.as_ref());
+                owner = session.map_or(owner, |session| &session.owner);
+            }
+            LeaseRequest::Convert { token } if actor.is_none() => {
+                actor = self.tables.grants.get(&token).and_then(|grant| grant.extras.actor());
+            }
+            LeaseRequest::Own { .. } | LeaseRequest::Session { .. } | LeaseRequest::Convert { .. } => {}
+        }
+        Claim {
+            request: acquire.request,
+            namespace: self.tables.intern_namespace(&acquire.namespace),
+            wanted,
+            lease: acquire.lease,
+            owner: owner.into(),
+            metadata: acquire.metadata.as_str().into(),
+            extras: Extras::new(Extra {
+                actor: actor.map(Into::into),
+                lock_delay_ms: acquire.lock_delay_ms,
+                version: 0,
+                value: acquire.value.as_ref().into(),
+            }),
+        }
     }
 
-    /// Expires the holders of these locks that are due, and hands over what that frees.
-    fn touch_holders(&mut self, wanted: &[Wanted]) {
+    /// Expires the holders and lock-delays of these locks that are due, and hands over what that frees.
+    pub(super) fn touch_holders(&mut self, wanted: &[Wanted]) {
         for wanted in wanted {
+            self.touch_delay(&wanted.lock);
             let Some(lock) = self.tables.locks.get(&wanted.lock) else { continue };
             for token in lock.holders.as_slice().to_vec() {
                 self.touch_grant(token);
@@ -189,22 +281,35 @@ impl StateMachine {
         wanted.iter().map(waiters).max().map_or(0, |length| u32::try_from(length).unwrap_or(u32::MAX))
     }
 
-    /// Who is in the way: of the first lock that does not admit a newcomer now, or else of the first.
-    fn held_by(&self, wanted: &[Wanted]) -> Held {
+    /// Who is in the way: of the first lock that does not admit the request now, or else of the first.
+    fn held_by(&self, acquire: &Acquire, wanted: &[Wanted]) -> Held {
+        let asking = self.tables.lease_of_request(acquire.lease);
         let blocked = |wanted: &&Wanted| {
             self.tables.locks.get(&wanted.lock).is_some_and(|lock| !lock.admits_newcomer(wanted.mode))
         };
         let key = &wanted.iter().find(blocked).unwrap_or(&wanted[0]).lock;
-        let holders = self.tables.locks.get(key).map_or(&[][..], |lock| lock.holders.as_slice());
-        let holders = holders.iter().take(HELD_HOLDERS_MAX).filter_map(|token| self.holder_view(*token)).collect();
-        let waiters = self.tables.locks.get(key).map_or(0, |lock| lock.waiters());
-        let waiters = u32::try_from(waiters).unwrap_or(u32::MAX);
-        Held { name: key.name().to_owned(), holders, waiters, by_self: false }
+        let lock = self.tables.locks.get(key);
+        let tokens = lock.map_or(&[][..], |lock| lock.holders.as_slice());
+        let waiters = lock.map_or(0, |lock| lock.waiters());
+        let lease_of = |token| self.tables.grants.get(token).map(|grant| grant.lease);
+        Held {
+            name: key.name().to_owned(),
+            holders: tokens.iter().take(HELD_HOLDERS_MAX).filter_map(|token| self.holder_view(*token)).collect(),
+            waiters: u32::try_from(waiters).unwrap_or(u32::MAX),
+            by_self: asking.is_some() && tokens.iter().any(|token| lease_of(token) == asking),
+            delay_left_ms: self.delay_left_ms(key),
+        }
     }
 
-    fn emit_queued(&mut self, acquire: &Acquire) {
-        let names = acquire.locks.iter().map(|lock| lock.name.clone()).collect();
-        let kind = EventKind::Queued { request: acquire.request, attempt: acquire.attempt, names };
+    fn emit_queued(&mut self, acquire: &Acquire, waiter: WaiterId) {
+        let claim = &self.tables.waiters.get(&waiter).expect("a request that queues has a waiter").claim;
+        let kind = EventKind::Queued {
+            request: acquire.request,
+            attempt: acquire.attempt,
+            locks: acquire.locks.clone(),
+            owner: self.tables.owner_of(claim),
+            lease: self.tables.lease_of_claim(claim),
+        };
         self.emit(&acquire.namespace, kind);
     }
 }
@@ -216,6 +321,6 @@ fn wanted(acquire: &Acquire) -> Box<[Wanted]> {
 
 /// What must not change between the sends of one request id. Attempt, deadlines and marks may.
 fn hash_of(acquire: &Acquire) -> u64 {
-    let Acquire { namespace, locks, owner, metadata, lease, .. } = acquire;
-    body_hash(&codec::encode(&(namespace, locks, owner, metadata, lease)))
+    let Acquire { namespace, locks, owner, metadata, lease, actor, lock_delay_ms, value, .. } = acquire;
+    body_hash(&codec::encode(&(namespace, locks, owner, metadata, lease, actor, lock_delay_ms, value)))
 }

@@ -31,19 +31,23 @@ impl StateMachine {
         self.use_instance(id.client, 0);
         let cancelled = match known.state {
             RequestState::Waiting { waiter } => {
-                self.end_waiter(waiter, LossReason::Cancelled);
+                self.end_waiter(waiter, LossReason::Cancelled, false);
                 Cancelled::LeftQueue
+            }
+            RequestState::Granted { converted: true, .. } => {
+                // Held before it, and held on.
+                let kept =
+                    self.live_grants(id).next().map(|(token, grant)| Cancelled::Kept { token, mode: grant.mode });
+                return Ok(Outcome::Cancelled(kept.expect("a granted request has a grant")));
             }
             RequestState::Granted { .. } => {
                 let tokens: Vec<FencingToken> = self.live_grants(id).map(|(token, _)| token).collect();
                 for token in tokens {
-                    self.end_grant(token, LossReason::Cancelled);
+                    self.end_grant(token, LossReason::Cancelled, "");
                 }
                 Cancelled::UndidGrant
             }
-            RequestState::Held { .. } | RequestState::LimitReached { .. } | RequestState::Ended { .. } => {
-                Cancelled::NotFound
-            }
+            RequestState::Held { .. } | RequestState::Told { .. } | RequestState::Ended { .. } => Cancelled::NotFound,
         };
         self.mark_cancelled(cancel, known.body, &known.state);
         Ok(Outcome::Cancelled(cancelled))
@@ -60,7 +64,7 @@ impl StateMachine {
             RequestState::Granted { first, .. } => (LossReason::Cancelled, Some(first)),
             RequestState::Ended { token: None, .. }
             | RequestState::Held { .. }
-            | RequestState::LimitReached { .. }
+            | RequestState::Told { .. }
             | RequestState::Waiting { .. } => (LossReason::Cancelled, None),
         };
         debug_assert!(self.tables.requests.get(&id).is_none_or(|Request { state, .. }| !state.is_live()));

@@ -13,6 +13,8 @@ pub(super) enum Item {
     Waiter(WaiterId),
     Request(RequestId),
     Instance(u64),
+    /// Number of a lock-delay.
+    Delay(u64),
 }
 
 impl Item {
@@ -21,7 +23,7 @@ impl Item {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Deadlines(BTreeSet<(LogTime, Item)>);
 
 impl Deadlines {

@@ -2,57 +2,94 @@
 
 use super::StateMachine;
 use super::keys::WaiterId;
-use super::rows::{Grant, LeaseEnd, Loss, RequestState};
+use super::rows::{Lease, LeaseEnd, Loss, RequestState};
 use crate::{EventKind, FencingToken, LeaseId, LossReason, RequestId};
+
+/// What a grant leaves behind.
+struct Dropped {
+    lease: LeaseId,
+    owner: Box<str>,
+}
 
 impl StateMachine {
     /// Ends one grant. A lease of its own closes with its last one.
-    pub(super) fn end_grant(&mut self, token: FencingToken, reason: LossReason) {
-        let Some(lease) = self.drop_grant(token, reason) else { return };
+    pub(super) fn end_grant(&mut self, token: FencingToken, reason: LossReason, note: &str) {
+        let Some(Dropped { lease, owner }) = self.drop_grant(token, reason, note) else { return };
         let empty = self.tables.leases.get(&lease).is_some_and(|lease| lease.grants.is_empty());
         if empty && !lease.is_session() {
-            self.close_empty_lease(lease, reason);
+            self.close_empty_lease(lease, reason, owner);
         }
     }
 
-    /// Ends a lease with all grants that hang on it; returns their number.
-    pub(super) fn end_lease(&mut self, lease: LeaseId, reason: LossReason) -> u32 {
-        let Some(found) = self.tables.leases.get(&lease) else { return 0 };
-        let tokens = found.grants.as_slice().to_vec();
+    /// Ends a lease with all grants, then all waits, that hang on it; returns the number of grants.
+    pub(super) fn end_lease(&mut self, id: LeaseId, reason: LossReason) -> u32 {
+        let Some(Lease { grants, session, .. }) = self.tables.leases.get(&id) else { return 0 };
+        let tokens = grants.as_slice().to_vec();
+        let mut owner = session.as_ref().map(|session| session.owner.clone()).unwrap_or_default();
+        let waits = session.as_ref().map(|session| session.waits.clone()).unwrap_or_default();
         for token in &tokens {
-            self.drop_grant(*token, reason);
+            if let Some(dropped) = self.drop_grant(*token, reason, "") {
+                owner = dropped.owner;
+            }
         }
-        self.close_empty_lease(lease, reason);
+        for waiter in waits {
+            self.end_waiter(waiter, reason, false);
+        }
+        self.close_empty_lease(id, reason, owner);
         u32::try_from(tokens.len()).unwrap_or(u32::MAX)
     }
 
-    /// Ends a wait without a grant.
-    pub(super) fn end_waiter(&mut self, id: WaiterId, reason: LossReason) {
+    /// Ends a wait without a grant. Of one that converts a grant, while that is still there.
+    pub(super) fn end_waiter(&mut self, id: WaiterId, reason: LossReason, timed_out: bool) {
+        let Some(waiter) = self.tables.waiters.get(&id) else { return };
+        let (owner, lease) = (self.tables.owner_of(&waiter.claim), self.tables.lease_of_claim(&waiter.claim));
         let Some(waiter) = self.tables.remove_waiter(id) else { return };
         self.freed.extend(waiter.claim.wanted.iter().map(|wanted| wanted.lock.clone()));
         let request = waiter.claim.request;
         let attempt = self.tables.requests.get(&request).map_or(0, |request| request.attempt);
-        self.emit(&waiter.claim.namespace, EventKind::WaitEnded { request, attempt, reason });
+        let names = waiter.claim.wanted.iter().map(|wanted| wanted.lock.name().to_owned()).collect();
+        let kind = EventKind::WaitEnded { request, attempt, reason, timed_out, names, owner, lease };
+        self.emit(&waiter.claim.namespace, kind);
         self.end_request(request, reason, None);
     }
 
-    fn drop_grant(&mut self, token: FencingToken, reason: LossReason) -> Option<LeaseId> {
-        let Grant { lock, lease, request, .. } = self.tables.remove_grant(token)?;
-        let kind = EventKind::Lost { name: lock.name().to_owned(), token, lease, reason };
+    fn drop_grant(&mut self, token: FencingToken, reason: LossReason, note: &str) -> Option<Dropped> {
+        let grant = self.tables.grants.get(&token)?;
+        let (lock, lease, mode, request) = (grant.lock.clone(), grant.lease, grant.mode, grant.request);
+        let (owner, delay_ms) = (grant.owner.clone(), grant.extras.lock_delay_ms());
+        let upgrade = self.tables.upgrade_of(token);
+        let kind = EventKind::Lost {
+            name: lock.name().to_owned(),
+            token,
+            mode,
+            lease,
+            owner: owner.to_string(),
+            reason,
+            note: note.to_owned(),
+        };
         self.emit(lock.namespace(), kind);
+        if let Some(upgrade) = upgrade {
+            // It hangs on the grant, and what is known of it is known through the grant.
+            self.end_waiter(upgrade, reason, false);
+        }
+        self.tables.remove_grant(token);
         self.freed.insert(lock.clone());
+        if delay_ms > 0 && matches!(reason, LossReason::Expired | LossReason::Forced) {
+            self.tables.put_delay(lock.clone(), self.now().plus_ms(delay_ms));
+        }
+        let note = (!note.is_empty()).then(|| note.into());
         let number = self.next_loss();
-        self.tables.put_loss(lock, Loss { number, token, reason });
+        self.tables.put_loss(lock, Loss { number, token, reason, at: self.now(), note });
         if self.tables.losses.len() > self.bounds.losses_max {
             let (_, oldest) = self.tables.losses_by_age.first_key_value().expect("every loss has an age");
             self.tables.remove_loss(&oldest.clone());
         }
         self.lose_one(request, reason);
-        Some(lease)
+        Some(Dropped { lease, owner })
     }
 
     /// One of the grants of a request is gone; with the last one the request has ended.
-    fn lose_one(&mut self, id: RequestId, reason: LossReason) {
+    pub(super) fn lose_one(&mut self, id: RequestId, reason: LossReason) {
         let Some(request) = self.tables.requests.get_mut(&id) else { return };
         let RequestState::Granted { first, live, .. } = &mut request.state else { return };
         // Not stored, so the ledger need not know.
@@ -63,9 +100,10 @@ impl StateMachine {
         }
     }
 
-    fn close_empty_lease(&mut self, id: LeaseId, reason: LossReason) {
+    fn close_empty_lease(&mut self, id: LeaseId, reason: LossReason, owner: Box<str>) {
         let Some(lease) = self.tables.remove_lease(id) else { return };
-        self.emit(&lease.namespace, EventKind::LeaseEnded { lease: id, reason });
+        let owner = owner.into_string();
+        self.emit(&lease.namespace, EventKind::LeaseEnded { lease: id, owner, reason });
         let number = self.next_loss();
         self.tables.put_lease_end(id, LeaseEnd { number, reason });
         if self.tables.lease_ends.len() > self.bounds.losses_max {

@@ -2,7 +2,7 @@
 
 use super::StateMachine;
 use super::deadlines::Item;
-use super::keys::WaiterId;
+use super::keys::{LockKey, WaiterId};
 use super::rows::RequestState;
 use crate::{FencingToken, LeaseId, LogTime, LossReason, RequestId};
 
@@ -15,9 +15,13 @@ impl StateMachine {
                 Item::Lease(high, low) => {
                     self.end_lease(LeaseId(u128::from(high) << 64 | u128::from(low)), LossReason::Expired);
                 }
-                Item::Waiter(waiter) => self.end_waiter(waiter, LossReason::Expired),
+                Item::Waiter(waiter) => self.end_waiter(waiter, LossReason::Expired, true),
                 Item::Request(request) => self.tables.remove_request(request),
                 Item::Instance(client) => self.tables.remove_instance(client),
+                Item::Delay(number) => {
+                    let lock = self.tables.delays_by_number.get(&number).expect("a lock-delay has a lock").clone();
+                    self.end_delay(&lock);
+                }
             }
         }
     }
@@ -40,12 +44,27 @@ impl StateMachine {
         }
     }
 
-    /// Whether the waiter is (still) there and alive.
+    pub(super) fn touch_delay(&mut self, lock: &LockKey) {
+        if self.tables.delays.get(lock).is_some_and(|delay| self.is_due(delay.until)) {
+            self.end_delay(lock);
+        }
+    }
+
+    fn end_delay(&mut self, lock: &LockKey) {
+        self.tables.remove_delay(lock);
+        self.freed.insert(lock.clone());
+    }
+
+    /// Whether the waiter is (still) there and alive, as is the lease that its grants will hang on.
     pub(super) fn touch_waiter(&mut self, waiter: WaiterId) -> bool {
+        let claim = self.tables.waiters.get(&waiter).map(|waiter| &waiter.claim);
+        if let Some(lease) = claim.and_then(|claim| self.tables.lease_of_claim(claim)) {
+            self.touch_lease(lease);
+        }
         match self.tables.waiters.get(&waiter) {
             None => false,
             Some(found) if self.is_due(found.deadline) => {
-                self.end_waiter(waiter, LossReason::Expired);
+                self.end_waiter(waiter, LossReason::Expired, true);
                 false
             }
             Some(_) => true,
@@ -58,19 +77,17 @@ impl StateMachine {
             self.tables.remove_instance(id.client);
         }
         let Some(request) = self.tables.requests.get(&id) else { return };
-        match request.state {
+        match &request.state {
             RequestState::Waiting { waiter } => {
-                self.touch_waiter(waiter);
+                self.touch_waiter(*waiter);
             }
             RequestState::Granted { .. } => {
                 if let Some(lease) = self.lease_of(id) {
                     self.touch_lease(lease);
                 }
             }
-            RequestState::Held { until }
-            | RequestState::LimitReached { until, .. }
-            | RequestState::Ended { until, .. } => {
-                if self.is_due(until) {
+            RequestState::Held { until } | RequestState::Told { until, .. } | RequestState::Ended { until, .. } => {
+                if self.is_due(*until) {
                     self.tables.remove_request(id);
                 }
             }

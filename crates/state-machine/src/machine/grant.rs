@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use super::StateMachine;
 use super::keys::WaiterId;
-use super::rows::{Claim, Grant, Lease, Request, RequestState};
+use super::rows::{Claim, Grant, Lease, Request};
 use super::tokens::Tokens;
-use crate::{Attempt, EventKind, FencingToken, Granted, GrantedLock, LeaseId, RequestId};
+use crate::{Attempt, FencingToken, Granted, GrantedLock, LeaseId, LeaseRequest, RequestId};
 
 impl StateMachine {
     /// Gives freed locks to those who wait for them: in queue order, only to the living. Requests that several freed
@@ -30,52 +30,57 @@ impl StateMachine {
         self.tables.waiters.get(&id).is_some_and(|waiter| self.tables.is_grantable(id, &waiter.claim))
     }
 
-    /// Ends a wait with a grant. The answer may reach its client late, so the client is to renew before it counts on
-    /// any time left.
+    /// Ends a wait with a grant. The answer may reach its client late, so without a session the client is to renew before
+    /// it counts on any time left.
     fn grant_waiter(&mut self, id: WaiterId) {
         let Some(waiter) = self.tables.remove_waiter(id) else { return };
         let Some(&Request { attempt, body, .. }) = self.tables.requests.get(&waiter.claim.request) else { return };
-        self.grant(waiter.claim, attempt, body, true);
+        match waiter.claim.converts() {
+            Some(token) => self.replace_grant(token, &waiter.claim, attempt, body),
+            None => drop(self.grant(waiter.claim, attempt, body, true)),
+        }
     }
 
-    /// Makes a lease, a grant for each lock, and the request's record.
-    pub(super) fn grant(&mut self, claim: Claim, attempt: Attempt, body: Option<u64>, confirm: bool) -> Granted {
-        let id = claim.request;
-        let locks = u32::try_from(claim.wanted.len()).expect("the locks of an acquire are bounded by a u32");
+    /// Makes a grant for each lock, a lease where the request brings none, and the request's record.
+    pub(super) fn grant(&mut self, claim: Claim, attempt: Attempt, body: Option<u64>, waited: bool) -> Granted {
         let first = FencingToken(self.tables.header.next_token);
-        self.tables.header.next_token += u64::from(locks);
-        let lease = LeaseId(u128::from(self.tables.header.next_lease));
-        self.tables.header.next_lease += 1;
-        let now = self.now();
-        self.tables.insert_lease(
-            lease,
-            Lease {
-                namespace: claim.namespace.clone(),
-                ttl_ms: claim.ttl_ms,
-                deadline: now.plus_ms(claim.ttl_ms),
-                confirm,
-                grants: Tokens::None,
-            },
-        );
-        for (token, wanted) in (first.0..).map(FencingToken).zip(claim.wanted) {
+        self.tables.header.next_token += claim.wanted.len() as u64;
+        let lease = match claim.lease {
+            LeaseRequest::Own { ttl_ms } => self.make_lease(&claim, ttl_ms, waited),
+            LeaseRequest::Session { session } => session,
+            LeaseRequest::Convert { .. } => unreachable!("a convert replaces a grant"),
+        };
+        for (token, wanted) in (first.0..).map(FencingToken).zip(&claim.wanted) {
             let grant = Grant {
-                lock: self.tables.intern_lock(wanted.lock),
+                lock: self.tables.intern_lock(wanted.lock.clone()),
                 lease,
-                request: id,
+                request: claim.request,
                 mode: wanted.mode,
-                since: now,
+                since: self.now(),
                 owner: claim.owner.clone(),
                 metadata: claim.metadata.clone(),
+                extras: claim.extras.clone(),
             };
             self.tables.insert_grant(token, grant);
         }
-        self.tables
-            .put_request(id, Request { attempt, body, state: RequestState::Granted { first, locks, live: locks } });
-        let granted = self.granted_now(id).expect("the request was granted just now");
-        let kind =
-            EventKind::Granted { request: id, attempt, granted: granted.clone(), owner: claim.owner.into_string() };
-        self.emit(&claim.namespace, kind);
-        granted
+        self.record_grant(&claim, attempt, body, first, claim.owner.to_string());
+        self.granted_now(claim.request).expect("the request was granted just now")
+    }
+
+    /// A lease of its own for a grant.
+    fn make_lease(&mut self, claim: &Claim, ttl_ms: u64, confirm: bool) -> LeaseId {
+        let id = LeaseId(u128::from(self.tables.header.next_lease));
+        self.tables.header.next_lease += 1;
+        let lease = Lease {
+            namespace: claim.namespace.clone(),
+            ttl_ms,
+            deadline: self.now().plus_ms(ttl_ms),
+            confirm,
+            session: None,
+            grants: Tokens::None,
+        };
+        self.tables.insert_lease(id, lease);
+        id
     }
 
     /// What a request holds, with the time that is left of it now.

@@ -21,6 +21,11 @@ impl LockKey {
         Self(text.into())
     }
 
+    fn parse(text: &[u8]) -> Option<Self> {
+        let (namespace, name) = std::str::from_utf8(text).ok()?.split_once('\0')?;
+        Some(Self::new(namespace, name))
+    }
+
     pub(super) fn namespace(&self) -> &str {
         self.parts().0
     }
@@ -60,6 +65,7 @@ pub(super) enum RowKey {
     Instance(u64),
     Loss(LockKey),
     LeaseEnd(LeaseId),
+    Delay(LockKey),
 }
 
 /// Key of the header row: before all others.
@@ -81,6 +87,7 @@ impl RowKey {
             Self::Instance(client) => tagged(6, &client.to_be_bytes()),
             Self::Loss(lock) => tagged(7, lock.text().as_bytes()),
             Self::LeaseEnd(lease) => tagged(8, &lease.0.to_be_bytes()),
+            Self::Delay(lock) => tagged(9, lock.text().as_bytes()),
         }
     }
 
@@ -100,11 +107,9 @@ impl RowKey {
                 })
             }
             6 => Self::Instance(u64::from_be_bytes(key.try_into().ok()?)),
-            7 => {
-                let (namespace, name) = std::str::from_utf8(key).ok()?.split_once('\0')?;
-                Self::Loss(LockKey::new(namespace, name))
-            }
+            7 => Self::Loss(LockKey::parse(key)?),
             8 => Self::LeaseEnd(LeaseId(u128::from_be_bytes(key.try_into().ok()?))),
+            9 => Self::Delay(LockKey::parse(key)?),
             _ => return None,
         })
     }

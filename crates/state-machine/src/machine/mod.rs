@@ -8,13 +8,18 @@ mod acquire;
 mod bounds;
 mod cancel;
 mod close_lease;
+mod convert;
 mod deadlines;
+mod deadlock;
 mod ending;
 mod expiry;
+mod force_release;
 mod founding;
 mod grant;
 mod keys;
 mod ledger;
+mod named;
+mod open_session;
 mod queue;
 mod rebuild;
 mod release;
@@ -22,6 +27,7 @@ mod remember;
 mod renew;
 mod restore;
 mod rows;
+mod set_value;
 mod settings;
 mod tables;
 mod tokens;
@@ -68,7 +74,7 @@ pub struct Changes {
 }
 
 /// The replicated tables.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct StateMachine {
     tables: Tables,
     bounds: Bounds,
@@ -177,7 +183,9 @@ impl StateMachine {
             Operation::Tick => Ok(Outcome::Done),
             Operation::SetLimits(set) => self.set_limits(set),
             Operation::SetLevel(set) => self.set_level(set),
-            Operation::OpenSession(_) | Operation::SetValue(_) | Operation::ForceRelease(_) => Ok(Outcome::Done),
+            Operation::OpenSession(open) => self.open_session(open),
+            Operation::SetValue(set) => self.set_value(set),
+            Operation::ForceRelease(force) => self.force_release(force),
         });
         self.hand_over();
         outcome.unwrap_or_else(Outcome::Refused)
@@ -190,10 +198,16 @@ impl StateMachine {
             return Err(Refusal::NotFounded);
         }
         let now = self.now();
-        match command.not_after {
-            Some(not_after) if now > not_after => Err(Refusal::TooLate { not_after, now }),
-            _ => Ok(()),
+        if let Some(not_after) = command.not_after
+            && now > not_after
+        {
+            return Err(Refusal::TooLate { not_after, now });
         }
+        let (needed, level) = (command.operation.level(), self.level());
+        if needed > level {
+            return Err(Refusal::Level { needed, level });
+        }
+        Ok(())
     }
 
     fn emit(&mut self, namespace: &str, kind: EventKind) {

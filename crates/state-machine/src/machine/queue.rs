@@ -2,7 +2,7 @@
 //!
 //! A waiter may go when, in each of its queues, its mode is compatible with the holders and with all waiters ahead of
 //! it counted as holding. So nobody overtakes, and requests for several locks cannot deadlock each other: every queue
-//! is in log order.
+//! is in log order. An upgrade is ahead of them all, and its own shared grant does not count against it.
 
 use std::collections::BTreeMap;
 
@@ -18,6 +18,14 @@ impl Mode {
         load.add(self);
         load.admits(other)
     }
+
+    /// The limit of permits that it names.
+    pub(super) fn limit(self) -> Option<u32> {
+        match self {
+            Self::Permits { limit, .. } => Some(limit),
+            Self::Exclusive | Self::Shared => None,
+        }
+    }
 }
 
 /// What holders, and waiters counted as holding, take of one lock together. Counts by mode, so that it shrinks in
@@ -25,77 +33,163 @@ impl Mode {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Load {
     exclusive: u32,
+    shared: u32,
+    /// Their sum.
+    permits: u64,
 }
 
 impl Load {
     /// Whether one more in this mode may hold beside them: the one place that decides it. A waiter that is not
-    /// admitted, counted as holding, admits nobody behind it.
+    /// admitted, counted as holding, admits nobody behind it whom it would keep out as a holder.
     pub(super) fn admits(self, mode: Mode) -> bool {
         match mode {
-            Mode::Exclusive => self.exclusive == 0,
+            Mode::Exclusive => self == Self::default(),
+            Mode::Shared => self.exclusive == 0 && self.permits == 0,
+            Mode::Permits { permits, limit } => {
+                self.exclusive == 0 && self.shared == 0 && self.permits + u64::from(permits) <= u64::from(limit)
+            }
         }
     }
 
     pub(super) fn add(&mut self, mode: Mode) {
         match mode {
             Mode::Exclusive => self.exclusive += 1,
+            Mode::Shared => self.shared += 1,
+            Mode::Permits { permits, .. } => self.permits += u64::from(permits),
         }
     }
 
     pub(super) fn remove(&mut self, mode: Mode) {
         match mode {
             Mode::Exclusive => self.exclusive -= 1,
+            Mode::Shared => self.shared -= 1,
+            Mode::Permits { permits, .. } => self.permits -= u64::from(permits),
         }
     }
 }
 
-/// A lock that has a holder or a waiter. All of it follows from grants and waiters.
-#[derive(Debug, Default)]
+/// The limit of permits that holders and waiters of a lock agree on, as long as there are any.
+#[derive(Debug, Clone, Copy, Default)]
+struct Agreed {
+    limit: u32,
+    users: u32,
+}
+
+/// A lock that has a holder, a waiter or a lock-delay. All of it follows from grants, waiters and delays.
+#[derive(Debug, Clone, Default)]
 pub(super) struct Lock {
     pub(super) holders: Tokens,
     /// What the holders take together.
     pub(super) load: Load,
+    agreed: Agreed,
+    /// Admits nobody for now.
+    pub(super) delayed: bool,
+    /// Waits to turn its shared grant into the exclusive one, ahead of the queue.
+    upgrade: Option<WaiterId>,
     /// In queue order.
     queue: BTreeMap<WaiterId, Mode>,
 }
 
 impl Lock {
     pub(super) fn is_idle(&self) -> bool {
-        self.holders.is_empty() && self.queue.is_empty()
+        self.holders.is_empty() && self.waiters() == 0 && !self.delayed
     }
 
     pub(super) fn waiters(&self) -> usize {
-        self.queue.len()
+        self.queue.len() + usize::from(self.upgrade.is_some())
     }
 
+    /// In queue order.
     pub(super) fn queue(&self) -> impl Iterator<Item = (WaiterId, Mode)> + '_ {
-        self.queue.iter().map(|(waiter, mode)| (*waiter, *mode))
+        let upgrade = self.upgrade.map(|waiter| (waiter, Mode::Exclusive));
+        upgrade.into_iter().chain(self.queue.iter().map(|(waiter, mode)| (*waiter, *mode)))
     }
 
-    pub(super) fn enqueue(&mut self, waiter: WaiterId, mode: Mode) {
-        self.queue.insert(waiter, mode);
+    /// Those ahead of a waiter, in queue order.
+    pub(super) fn ahead_of(&self, waiter: WaiterId) -> impl Iterator<Item = (WaiterId, Mode)> + '_ {
+        let first = self.upgrade.filter(|upgrade| *upgrade != waiter).map(|upgrade| (upgrade, Mode::Exclusive));
+        let is_upgrade = self.upgrade == Some(waiter);
+        let queued = self.queue.range(..waiter).map(|(other, mode)| (*other, *mode));
+        first.into_iter().chain(queued.filter(move |_| !is_upgrade))
+    }
+
+    pub(super) fn upgrade(&self) -> Option<WaiterId> {
+        self.upgrade
+    }
+
+    pub(super) fn hold(&mut self, mode: Mode) {
+        self.load.add(mode);
+        self.agree(mode);
+    }
+
+    pub(super) fn let_go(&mut self, mode: Mode) {
+        self.load.remove(mode);
+        self.forget_agreed(mode);
+    }
+
+    pub(super) fn enqueue(&mut self, waiter: WaiterId, mode: Mode, upgrade: bool) {
+        if upgrade {
+            assert!(self.upgrade.is_none(), "one upgrade waits for a lock");
+            self.upgrade = Some(waiter);
+        } else {
+            self.queue.insert(waiter, mode);
+            self.agree(mode);
+        }
     }
 
     pub(super) fn dequeue(&mut self, waiter: WaiterId) {
-        self.queue.remove(&waiter);
+        if self.upgrade == Some(waiter) {
+            self.upgrade = None;
+        } else if let Some(mode) = self.queue.remove(&waiter) {
+            self.forget_agreed(mode);
+        }
+    }
+
+    /// The limit that a request's mode contradicts.
+    pub(super) fn conflicting_limit(&self, mode: Mode) -> Option<u32> {
+        let asked = mode.limit()?;
+        (self.agreed.users > 0 && self.agreed.limit != asked).then_some(self.agreed.limit)
+    }
+
+    fn agree(&mut self, mode: Mode) {
+        if let Some(limit) = mode.limit() {
+            self.agreed = Agreed { limit, users: self.agreed.users + 1 };
+        }
+    }
+
+    fn forget_agreed(&mut self, mode: Mode) {
+        if mode.limit().is_some() {
+            self.agreed.users -= 1;
+        }
     }
 
     /// Whether somebody who comes now may hold at once: nobody is overtaken.
     pub(super) fn admits_newcomer(&self, mode: Mode) -> bool {
-        self.admits_behind(mode, |_| true)
+        self.admits_behind(mode, self.queue())
     }
 
     /// Whether a waiter of this queue may hold now.
     pub(super) fn admits_waiter(&self, waiter: WaiterId, mode: Mode) -> bool {
-        self.admits_behind(mode, |other| other < waiter)
+        if self.upgrade == Some(waiter) {
+            self.admits_upgrade()
+        } else {
+            self.admits_behind(mode, self.ahead_of(waiter))
+        }
     }
 
-    fn admits_behind(&self, mode: Mode, ahead: impl Fn(WaiterId) -> bool) -> bool {
+    /// Whether one of the shared holders may be the exclusive one now.
+    pub(super) fn admits_upgrade(&self) -> bool {
+        let mut others = self.load;
+        others.remove(Mode::Shared);
+        !self.delayed && others.admits(Mode::Exclusive)
+    }
+
+    fn admits_behind(&self, mode: Mode, ahead: impl Iterator<Item = (WaiterId, Mode)>) -> bool {
         let mut load = self.load;
-        if !load.admits(mode) {
+        if self.delayed || !load.admits(mode) {
             return false;
         }
-        for (_, other) in self.queue().take_while(|(other, _)| ahead(*other)) {
+        for (_, other) in ahead {
             load.add(other);
             if !load.admits(mode) {
                 return false;
@@ -106,13 +200,14 @@ impl Lock {
 
     /// The waiters that this lock does not hold back, in queue order.
     pub(super) fn admitted(&self) -> impl Iterator<Item = WaiterId> + '_ {
+        let first = self.upgrade.filter(|_| self.admits_upgrade());
         let mut load = self.load;
-        self.queue()
-            .take_while(move |(_, mode)| {
-                let admitted = load.admits(*mode);
-                load.add(*mode);
-                admitted
-            })
-            .map(|(waiter, _)| waiter)
+        let mut open = !self.delayed && self.upgrade.is_none();
+        let queued = self.queue.iter().take_while(move |(_, mode)| {
+            open = open && load.admits(**mode);
+            load.add(**mode);
+            open
+        });
+        first.into_iter().chain(queued.map(|(waiter, _)| *waiter))
     }
 }

@@ -5,7 +5,7 @@ use super::keys::WaiterId;
 use super::restore::{RestoreError, inconsistent};
 use super::rows::{Claim, Request, RequestState};
 use super::tables::Tables;
-use crate::{FencingToken, LeaseId};
+use crate::{FencingToken, LeaseId, LeaseRequest, Mode};
 
 impl Tables {
     /// Builds every index, in an order in which each finds what it needs, and checks that the rows agree.
@@ -15,19 +15,20 @@ impl Tables {
         self.rebuild_grants()?;
         self.rebuild_waiters()?;
         self.rebuild_losses()?;
+        self.rebuild_delays()?;
         self.check_complete()
     }
 
     fn rebuild_leases(&mut self) -> Result<(), RestoreError> {
         let ids: Vec<LeaseId> = self.leases.keys().copied().collect();
         for id in ids {
-            check(id.0 < u128::from(self.header.next_lease), || format!("lease {id} was never given out"))?;
-            let found: &str = &self.leases[&id].namespace;
-            let namespace = self.intern_namespace(found);
-            self.count_lease(&namespace);
-            let lease = self.leases.get_mut(&id).expect("the id comes from this table");
-            lease.namespace = namespace;
-            self.deadlines.insert(lease.deadline, Item::lease(id));
+            let given = id.is_session() || id.0 < u128::from(self.header.next_lease);
+            check(given, || format!("lease {id} was never given out"))?;
+            let mut lease = self.leases.remove(&id).expect("the id comes from this table");
+            check(id.is_session() == lease.session.is_some(), || format!("lease {id} and its id disagree"))?;
+            lease.namespace = self.intern_namespace(&lease.namespace);
+            self.index_lease(id, &lease);
+            self.leases.insert(id, lease);
         }
         Ok(())
     }
@@ -44,9 +45,7 @@ impl Tables {
                     let given = end.is_some_and(|end| end <= self.header.next_token);
                     check(given, || format!("request {id} has tokens that were never given out"))?;
                 }
-                RequestState::Held { until }
-                | RequestState::LimitReached { until, .. }
-                | RequestState::Ended { until, .. } => {
+                RequestState::Held { until } | RequestState::Told { until, .. } | RequestState::Ended { until, .. } => {
                     self.deadlines.insert(until, Item::Request(*id));
                 }
             }
@@ -71,7 +70,7 @@ impl Tables {
             let admitted = self.locks.get(lock).is_none_or(|lock| lock.load.admits(grant.mode));
             check(admitted, || format!("grant {token} is beside another on {lock:?}"))?;
             match self.requests.get_mut(&grant.request) {
-                Some(Request { state: RequestState::Granted { first, locks, live }, .. })
+                Some(Request { state: RequestState::Granted { first, locks, live, .. }, .. })
                     if (first.0..first.0 + u64::from(*locks)).contains(&token.0) =>
                 {
                     *live += 1;
@@ -95,8 +94,40 @@ impl Tables {
                 Some(Request { state: RequestState::Waiting { waiter }, .. }) if *waiter == id
             );
             check(waits && !waiter.claim.wanted.is_empty(), || format!("waiter {} is not its request's", id.0))?;
+            self.check_claim(&waiter.claim).map_err(|what| inconsistent(format!("waiter {}: {what}", id.0)))?;
             self.index_waiter(id, &waiter);
             self.waiters.insert(id, waiter);
+        }
+        Ok(())
+    }
+
+    /// What a waiter hangs on is there.
+    fn check_claim(&self, claim: &Claim) -> Result<(), String> {
+        match claim.lease {
+            LeaseRequest::Own { .. } => Ok(()),
+            LeaseRequest::Session { session } => match self.leases.get(&session) {
+                Some(lease) if lease.session.is_some() && lease.namespace == claim.namespace => Ok(()),
+                _ => Err(format!("its session {session} is not open in its namespace")),
+            },
+            LeaseRequest::Convert { token } => {
+                let grant = self.grants.get(&token).filter(|grant| grant.mode == Mode::Shared);
+                let same = grant.is_some_and(|grant| claim.wanted.len() == 1 && grant.lock == claim.wanted[0].lock);
+                let lock = self.locks.get(&claim.wanted[0].lock);
+                if same && lock.is_some_and(|lock| lock.upgrade().is_none()) {
+                    return Ok(());
+                }
+                Err(format!("token {token} is no shared grant for it to convert, or another one converts it"))
+            }
+        }
+    }
+
+    fn rebuild_delays(&mut self) -> Result<(), RestoreError> {
+        for (lock, delay) in std::mem::take(&mut self.delays) {
+            let new = !self.delays_by_number.contains_key(&delay.number) && delay.number < self.header.next_delay;
+            check(new, || format!("lock-delay of {lock:?} has another's number"))?;
+            let lock = self.intern_lock(lock);
+            self.index_delay(lock.clone(), delay);
+            self.delays.insert(lock, delay);
         }
         Ok(())
     }

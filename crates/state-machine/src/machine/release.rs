@@ -1,32 +1,30 @@
 use super::StateMachine;
 use super::keys::LockKey;
+use super::named::Named;
 use super::validate;
 use crate::{LossReason, Outcome, Refusal, Release, Released};
 
 impl StateMachine {
-    /// Ends one grant by its token, and hands over in the same entry. What is no longer held is fine, and says why
-    /// where that is remembered; another lock's token, or one that was never given out, is refused.
+    /// Ends grants by their tokens, and hands over in the same entry. What is no longer held is fine, and says why
+    /// where that is remembered; another lock's token, or one that was never given out, refuses the whole command.
     pub(super) fn release(&mut self, release: &Release) -> Result<Outcome, Refusal> {
-        validate::existing_lock(&release.namespace, &release.name)?;
-        let token = release.token;
-        let lock = LockKey::new(&release.namespace, &release.name);
-        self.touch_grant(token);
-        let wrong = || Refusal::WrongToken { token, name: release.name.clone() };
-        if token.0 == 0 || token.0 >= self.tables.header.next_token {
-            return Err(wrong());
+        validate::release(release)?;
+        let mut named = Vec::with_capacity(release.locks.len());
+        for held in &release.locks {
+            named.push(self.named(&LockKey::new(&release.namespace, &held.name), held.token)?);
         }
-        if let Some(grant) = self.tables.grants.get(&token) {
-            if grant.lock != lock {
-                return Err(wrong());
-            }
-            self.end_grant(token, LossReason::Released);
-            return Ok(Outcome::Released(Released { released: true, reason: None }));
+        let spare = release.all_or_nothing && named.iter().any(|named| *named != Named::Held);
+        let mut released = Vec::with_capacity(named.len());
+        for (held, named) in release.locks.iter().zip(named) {
+            released.push(match named {
+                Named::Gone(reason) => Released { released: false, reason, still_held: false },
+                Named::Held if spare => Released { released: false, reason: None, still_held: true },
+                Named::Held => {
+                    self.end_grant(held.token, LossReason::Released, "");
+                    Released { released: true, reason: None, still_held: false }
+                }
+            });
         }
-        let reason = match self.tables.losses_by_token.get(&token) {
-            Some(lost) if *lost != lock => return Err(wrong()),
-            Some(lost) => self.tables.losses.get(lost).map(|loss| loss.reason),
-            None => None,
-        };
-        Ok(Outcome::Released(Released { released: false, reason }))
+        Ok(Outcome::Released(released))
     }
 }

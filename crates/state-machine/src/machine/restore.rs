@@ -49,6 +49,8 @@ pub struct StateHead {
     pub membership: Option<(EntryId, Vec<u8>)>,
     /// Log time.
     pub now: LogTime,
+    /// Format level in force.
+    pub level: u32,
     /// Recorded hash of all rows, header included.
     pub state_hash: u128,
 }
@@ -56,8 +58,8 @@ pub struct StateHead {
 /// Reads the value of the row [`HEADER_KEY`] without the other rows, so without checking the hash.
 pub fn decode_head(value: &[u8]) -> Result<StateHead, DecodeError> {
     let HeaderRow { header, state_hash } = codec::decode(value)?;
-    let Header { cluster, applied, membership, now, .. } = header;
-    Ok(StateHead { cluster, applied, membership, now, state_hash })
+    let Header { cluster, applied, membership, now, level, .. } = header;
+    Ok(StateHead { cluster, applied, membership, now, level, state_hash })
 }
 
 /// Recomputes the state hash of rows that pass by, without building the tables from them.
@@ -179,6 +181,7 @@ impl Tables {
             RowKey::Instance(client) => drop(self.instances.insert(client, decode(key, value)?)),
             RowKey::Loss(lock) => drop(self.losses.insert(lock, decode(key, value)?)),
             RowKey::LeaseEnd(id) => drop(self.lease_ends.insert(id, decode(key, value)?)),
+            RowKey::Delay(lock) => drop(self.delays.insert(lock, decode(key, value)?)),
         }
         self.count_restored(key, value);
         Ok(())

@@ -2,25 +2,36 @@
 //!
 //! Every change of a stored row goes through a method here that first tells the ledger, and keeps the indexes true.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::deadlines::{Deadlines, Item};
 use super::keys::{HEADER_KEY, LockKey, RowKey, WaiterId};
 use super::ledger::{self, Ledger};
 use super::queue::Lock;
-use super::rows::{Claim, Grant, Header, Instance, Lease, LeaseEnd, Loss, Request, Waiter};
-use crate::{FencingToken, LeaseId, Limits, LogTime, RequestId, codec};
+use super::rows::{Claim, Delay, Extra, Extras, Grant, Header, Instance, Lease, LeaseEnd, Loss, Request, Waiter};
+use crate::{FencingToken, LeaseId, LeaseRequest, Limits, LogTime, RequestId, codec};
 
 /// A namespace that has limits of its own, leases, or waiters.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Namespace {
     pub(super) limits: Option<Box<Limits>>,
     /// Leases, and waiters that will make one.
     pub(super) leases: u64,
+    pub(super) sessions: BTreeSet<LeaseId>,
 }
 
-#[derive(Debug, Default)]
+/// A task of a session, in the graph of who waits for whom.
+pub(super) type Actor = (LeaseId, Box<str>);
+
+/// What an actor takes part with.
+#[derive(Debug, Clone, Default)]
+pub(super) struct ActorUse {
+    pub(super) grants: usize,
+    pub(super) waits: BTreeSet<WaiterId>,
+}
+
+#[derive(Debug, Clone, Default)]
 pub(super) struct Tables {
     pub(super) header: Header,
     pub(super) leases: BTreeMap<LeaseId, Lease>,
@@ -30,6 +41,7 @@ pub(super) struct Tables {
     pub(super) instances: BTreeMap<u64, Instance>,
     pub(super) losses: BTreeMap<LockKey, Loss>,
     pub(super) lease_ends: BTreeMap<LeaseId, LeaseEnd>,
+    pub(super) delays: BTreeMap<LockKey, Delay>,
 
     // From here on: derived from the above (limits of namespaces excepted).
     pub(super) namespaces: BTreeMap<Arc<str>, Namespace>,
@@ -39,6 +51,10 @@ pub(super) struct Tables {
     pub(super) losses_by_age: BTreeMap<u64, LockKey>,
     pub(super) losses_by_token: BTreeMap<FencingToken, LockKey>,
     pub(super) lease_ends_by_age: BTreeMap<u64, LeaseId>,
+    pub(super) delays_by_number: BTreeMap<u64, LockKey>,
+    /// Lock-delays that run or may come of grants and waiters.
+    pub(super) lock_delays: usize,
+    pub(super) actors: BTreeMap<Actor, ActorUse>,
     ledger: Ledger,
 }
 
@@ -62,6 +78,7 @@ impl Tables {
             RowKey::Instance(client) => self.instances.get(client).map(codec::encode),
             RowKey::Loss(lock) => self.losses.get(lock).map(codec::encode),
             RowKey::LeaseEnd(lease) => self.lease_ends.get(lease).map(codec::encode),
+            RowKey::Delay(lock) => self.delays.get(lock).map(codec::encode),
         }
     }
 
@@ -113,10 +130,18 @@ impl Tables {
 
     pub(super) fn insert_lease(&mut self, id: LeaseId, lease: Lease) {
         self.mark(RowKey::Lease(id));
-        self.count_lease(&lease.namespace);
-        self.deadlines.insert(lease.deadline, Item::lease(id));
+        self.index_lease(id, &lease);
         let old = self.leases.insert(id, lease);
         assert!(old.is_none(), "lease {id} is new");
+    }
+
+    /// The indexes of a lease.
+    pub(super) fn index_lease(&mut self, id: LeaseId, lease: &Lease) {
+        self.count_lease(&lease.namespace);
+        if lease.session.is_some() {
+            self.namespaces.entry(lease.namespace.clone()).or_default().sessions.insert(id);
+        }
+        self.deadlines.insert(lease.deadline, Item::lease(id));
     }
 
     /// Changes what a renewal changes.
@@ -133,6 +158,11 @@ impl Tables {
         self.mark(RowKey::Lease(id));
         let lease = self.leases.remove(&id)?;
         self.deadlines.remove(lease.deadline, Item::lease(id));
+        if lease.session.is_some()
+            && let Some(namespace) = self.namespaces.get_mut(&lease.namespace)
+        {
+            namespace.sessions.remove(&id);
+        }
         self.uncount_lease(&lease.namespace);
         Some(lease)
     }
@@ -154,8 +184,12 @@ impl Tables {
     pub(super) fn index_grant(&mut self, token: FencingToken, grant: &Grant) {
         let lock = self.locks.entry(grant.lock.clone()).or_default();
         lock.holders.push(token);
-        lock.load.add(grant.mode);
+        lock.hold(grant.mode);
         self.leases.get_mut(&grant.lease).expect("a grant hangs on a lease").grants.push(token);
+        self.lock_delays += usize::from(grant.extras.lock_delay_ms() > 0);
+        if let Some(actor) = grant.extras.actor() {
+            self.actors.entry((grant.lease, actor.into())).or_default().grants += 1;
+        }
     }
 
     pub(super) fn remove_grant(&mut self, token: FencingToken) -> Option<Grant> {
@@ -163,7 +197,7 @@ impl Tables {
         let grant = self.grants.remove(&token)?;
         if let Some(lock) = self.locks.get_mut(&grant.lock) {
             lock.holders.remove(token);
-            lock.load.remove(grant.mode);
+            lock.let_go(grant.mode);
             if lock.is_idle() {
                 self.locks.remove(&grant.lock);
             }
@@ -171,7 +205,67 @@ impl Tables {
         if let Some(lease) = self.leases.get_mut(&grant.lease) {
             lease.grants.remove(token);
         }
+        self.lock_delays -= usize::from(grant.extras.lock_delay_ms() > 0);
+        if let Some(actor) = grant.extras.actor() {
+            self.change_actor((grant.lease, actor.into()), |actor| actor.grants -= 1);
+        }
         Some(grant)
+    }
+
+    /// Changes the value of a grant.
+    pub(super) fn set_value(&mut self, token: FencingToken, version: u64, value: &[u8]) {
+        self.mark(RowKey::Grant(token));
+        let grant = self.grants.get_mut(&token).expect("a grant whose value is set exists");
+        grant.extras = Extras::new(Extra { version, value: value.into(), ..grant.extras.to_extra() });
+    }
+
+    fn change_actor(&mut self, actor: Actor, change: impl FnOnce(&mut ActorUse)) {
+        let entry = self.actors.entry(actor);
+        if let std::collections::btree_map::Entry::Occupied(mut entry) = entry {
+            change(entry.get_mut());
+            if entry.get().grants == 0 && entry.get().waits.is_empty() {
+                entry.remove();
+            }
+        }
+    }
+
+    // ---- lock-delays ----
+
+    /// Makes a lock ungrantable until then at least.
+    pub(super) fn put_delay(&mut self, lock: LockKey, until: LogTime) {
+        self.mark(RowKey::Delay(lock.clone()));
+        if let Some(delay) = self.delays.get_mut(&lock) {
+            let before = delay.until;
+            delay.until = before.max(until);
+            self.deadlines.replace(Some(before), Some(delay.until), Item::Delay(delay.number));
+            return;
+        }
+        let delay = Delay { number: self.header.next_delay, until };
+        self.header.next_delay += 1;
+        self.index_delay(lock.clone(), delay);
+        self.delays.insert(lock, delay);
+    }
+
+    /// The indexes of a lock-delay.
+    pub(super) fn index_delay(&mut self, lock: LockKey, delay: Delay) {
+        self.deadlines.insert(delay.until, Item::Delay(delay.number));
+        self.locks.entry(lock.clone()).or_default().delayed = true;
+        self.delays_by_number.insert(delay.number, lock);
+        self.lock_delays += 1;
+    }
+
+    pub(super) fn remove_delay(&mut self, lock: &LockKey) {
+        self.mark(RowKey::Delay(lock.clone()));
+        let Some(delay) = self.delays.remove(lock) else { return };
+        self.deadlines.remove(delay.until, Item::Delay(delay.number));
+        self.delays_by_number.remove(&delay.number);
+        self.lock_delays -= 1;
+        if let Some(found) = self.locks.get_mut(lock) {
+            found.delayed = false;
+            if found.is_idle() {
+                self.locks.remove(lock);
+            }
+        }
     }
 
     // ---- waiters ----
@@ -184,11 +278,52 @@ impl Tables {
 
     /// The indexes of a waiter.
     pub(super) fn index_waiter(&mut self, id: WaiterId, waiter: &Waiter) {
-        self.count_lease(&waiter.claim.namespace);
+        let claim = &waiter.claim;
         self.deadlines.insert(waiter.deadline, Item::Waiter(id));
-        for wanted in &waiter.claim.wanted {
-            self.locks.entry(wanted.lock.clone()).or_default().enqueue(id, wanted.mode);
+        let upgrade = claim.converts().is_some();
+        for wanted in &claim.wanted {
+            self.locks.entry(wanted.lock.clone()).or_default().enqueue(id, wanted.mode, upgrade);
         }
+        self.lock_delays += claim.lock_delays();
+        match claim.lease {
+            LeaseRequest::Own { .. } => self.count_lease(&claim.namespace),
+            LeaseRequest::Session { session } => {
+                let session = self.leases.get_mut(&session).and_then(|lease| lease.session.as_mut());
+                let session = session.expect("a waiter's session is open");
+                session.waits.insert(id);
+                session.awaited += u32::try_from(claim.wanted.len()).expect("an acquire names fewer than 2^32 locks");
+            }
+            LeaseRequest::Convert { .. } => {}
+        }
+        if let Some(actor) = self.actor_of(claim) {
+            self.actors.entry(actor).or_default().waits.insert(id);
+        }
+    }
+
+    /// The lease that the grants of a claim will hang on, if that is there already.
+    pub(super) fn lease_of_claim(&self, claim: &Claim) -> Option<LeaseId> {
+        self.lease_of_request(claim.lease)
+    }
+
+    pub(super) fn lease_of_request(&self, lease: LeaseRequest) -> Option<LeaseId> {
+        match lease {
+            LeaseRequest::Own { .. } => None,
+            LeaseRequest::Session { session } => Some(session),
+            LeaseRequest::Convert { token } => self.grants.get(&token).map(|grant| grant.lease),
+        }
+    }
+
+    /// Locks that hang on a session, with those that its waiters await.
+    pub(super) fn locks_under(&self, session: LeaseId) -> usize {
+        let Some(lease) = self.leases.get(&session) else { return 0 };
+        let awaited = lease.session.as_ref().map_or(0, |session| session.awaited);
+        lease.grants.as_slice().len() + awaited as usize
+    }
+
+    /// Who waits, in the graph of who waits for whom.
+    pub(super) fn actor_of(&self, claim: &Claim) -> Option<Actor> {
+        let actor = claim.extras.actor()?;
+        self.lease_of_claim(claim).map(|lease| (lease, actor.into()))
     }
 
     pub(super) fn set_waiter_deadline(&mut self, id: WaiterId, deadline: LogTime) {
@@ -202,8 +337,24 @@ impl Tables {
         self.mark(RowKey::Waiter(id));
         let waiter = self.waiters.remove(&id)?;
         self.deadlines.remove(waiter.deadline, Item::Waiter(id));
-        self.uncount_lease(&waiter.claim.namespace);
-        for wanted in &waiter.claim.wanted {
+        let claim = &waiter.claim;
+        if let Some(actor) = self.actor_of(claim) {
+            self.change_actor(actor, |actor| {
+                actor.waits.remove(&id);
+            });
+        }
+        self.lock_delays -= claim.lock_delays();
+        match claim.lease {
+            LeaseRequest::Own { .. } => self.uncount_lease(&claim.namespace),
+            LeaseRequest::Session { session } => {
+                if let Some(session) = self.leases.get_mut(&session).and_then(|lease| lease.session.as_mut()) {
+                    session.waits.remove(&id);
+                    session.awaited -= u32::try_from(claim.wanted.len()).unwrap_or(u32::MAX);
+                }
+            }
+            LeaseRequest::Convert { .. } => {}
+        }
+        for wanted in &claim.wanted {
             if let Some(lock) = self.locks.get_mut(&wanted.lock) {
                 lock.dequeue(id);
                 if lock.is_idle() {
@@ -212,6 +363,13 @@ impl Tables {
             }
         }
         Some(waiter)
+    }
+
+    /// The waiting request that would convert a grant.
+    pub(super) fn upgrade_of(&self, token: FencingToken) -> Option<WaiterId> {
+        let lock = &self.grants.get(&token)?.lock;
+        let upgrade = self.locks.get(lock)?.upgrade()?;
+        self.waiters.get(&upgrade).is_some_and(|waiter| waiter.claim.converts() == Some(token)).then_some(upgrade)
     }
 
     /// Whether all locks of a waiter would admit it now.
@@ -320,5 +478,6 @@ impl Tables {
             .chain(self.instances.keys().copied().map(RowKey::Instance))
             .chain(self.losses.keys().cloned().map(RowKey::Loss))
             .chain(self.lease_ends.keys().copied().map(RowKey::LeaseEnd))
+            .chain(self.delays.keys().cloned().map(RowKey::Delay))
     }
 }

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use crate::{Acquire, LeaseRequest, Limits, NAMESPACE_BYTES_MAX, Refusal, Wait};
+use crate::{
+    Acquire, LeaseRequest, Limits, LockRequest, Mode, NAMESPACE_BYTES_MAX, OpenSession, RELEASES_MAX, Refusal, Release,
+    Wait,
+};
 
 pub(super) fn invalid(field: impl Into<String>, problem: impl Into<String>) -> Refusal {
     Refusal::Invalid { field: field.into(), problem: problem.into() }
@@ -64,31 +67,135 @@ pub(super) fn wait(wait: Wait, limits: &Limits) -> Result<(), Refusal> {
 /// All that can be said of an acquire without looking at the tables.
 pub(super) fn acquire(acquire: &Acquire, limits: &Limits) -> Result<(), Refusal> {
     namespace(&acquire.namespace)?;
+    locks(&acquire.locks, limits)?;
+    match acquire.lease {
+        LeaseRequest::Own { ttl_ms } => {
+            text("owner", &acquire.owner, limits.owner_bytes_max as usize)?;
+            ttl(ttl_ms, limits)?;
+            if acquire.actor.is_some() {
+                return Err(invalid("actor", "needs a session"));
+            }
+        }
+        LeaseRequest::Session { .. } => {
+            if !acquire.owner.is_empty() {
+                text("owner", &acquire.owner, limits.owner_bytes_max as usize)?;
+            }
+        }
+        LeaseRequest::Convert { .. } => convert(acquire)?,
+    }
+    metadata(&acquire.metadata, limits)?;
+    if let Some(actor) = &acquire.actor {
+        text("actor", actor, limits.actor_bytes_max as usize)?;
+    }
+    if acquire.lock_delay_ms > limits.lock_delay_ms_max {
+        let problem = format!("is {}, at most {} are allowed", acquire.lock_delay_ms, limits.lock_delay_ms_max);
+        return Err(invalid("lock_delay_ms", problem));
+    }
+    value(&acquire.value, limits)?;
+    wait(acquire.wait, limits)
+}
+
+fn locks(locks: &[LockRequest], limits: &Limits) -> Result<(), Refusal> {
     let locks_max = limits.locks_per_acquire_max.min(limits.locks_per_lease_max);
-    if acquire.locks.is_empty() {
+    if locks.is_empty() {
         return Err(invalid("locks", "must name at least one lock"));
     }
-    if acquire.locks.len() as u64 > u64::from(locks_max) {
-        return Err(invalid("locks", format!("names {} locks, at most {locks_max} are allowed", acquire.locks.len())));
+    if locks.len() as u64 > u64::from(locks_max) {
+        return Err(invalid("locks", format!("names {} locks, at most {locks_max} are allowed", locks.len())));
     }
     let mut names = BTreeSet::new();
-    for (at, lock) in acquire.locks.iter().enumerate() {
+    for (at, lock) in locks.iter().enumerate() {
         let field = format!("locks[{at}].name");
         text(&field, &lock.name, limits.name_bytes_max as usize)?;
         if !names.insert(lock.name.as_str()) {
             return Err(invalid(field, "names a lock twice"));
         }
+        if let Mode::Permits { permits, limit } = lock.mode {
+            if limit == 0 {
+                return Err(invalid(format!("locks[{at}].limit"), "must be at least 1"));
+            }
+            if !(1..=limit).contains(&permits) {
+                let problem = format!("is {permits}, 1 to the limit of {limit} are allowed");
+                return Err(invalid(format!("locks[{at}].permits"), problem));
+            }
+        }
     }
-    text("owner", &acquire.owner, limits.owner_bytes_max as usize)?;
-    if acquire.metadata.len() as u64 > u64::from(limits.metadata_bytes_max) {
-        let problem =
-            format!("has {} bytes, at most {} are allowed", acquire.metadata.len(), limits.metadata_bytes_max);
-        return Err(invalid("metadata", problem));
+    Ok(())
+}
+
+/// A convert names one lock and nothing that its grant has already.
+fn convert(acquire: &Acquire) -> Result<(), Refusal> {
+    if acquire.locks.len() != 1 {
+        return Err(invalid("locks", format!("names {} locks, a convert names exactly one", acquire.locks.len())));
     }
-    let LeaseRequest::Own { ttl_ms } = acquire.lease;
-    if !(limits.ttl_ms_min..=limits.ttl_ms_max).contains(&ttl_ms) {
-        let problem = format!("is {ttl_ms}, {} to {} are allowed", limits.ttl_ms_min, limits.ttl_ms_max);
-        return Err(invalid("ttl_ms", problem));
+    if matches!(acquire.locks[0].mode, Mode::Permits { .. }) {
+        return Err(invalid("locks[0].mode", "a convert is to shared or to exclusive"));
     }
-    wait(acquire.wait, limits)
+    let kept = [
+        ("owner", acquire.owner.is_empty()),
+        ("metadata", acquire.metadata.is_empty()),
+        ("lock_delay_ms", acquire.lock_delay_ms == 0),
+        ("value", acquire.value.is_empty()),
+    ];
+    match kept.into_iter().find(|(_, empty)| !empty) {
+        Some((field, _)) => Err(invalid(field, "must be empty: a convert keeps what its grant has")),
+        None => Ok(()),
+    }
+}
+
+fn ttl(ttl_ms: u64, limits: &Limits) -> Result<(), Refusal> {
+    if (limits.ttl_ms_min..=limits.ttl_ms_max).contains(&ttl_ms) {
+        return Ok(());
+    }
+    let problem = format!("is {ttl_ms}, {} to {} are allowed", limits.ttl_ms_min, limits.ttl_ms_max);
+    Err(invalid("ttl_ms", problem))
+}
+
+fn at_most(field: &str, bytes: usize, bytes_max: u32) -> Result<(), Refusal> {
+    if bytes as u64 <= u64::from(bytes_max) {
+        return Ok(());
+    }
+    Err(invalid(field, format!("has {bytes} bytes, at most {bytes_max} are allowed")))
+}
+
+fn metadata(metadata: &str, limits: &Limits) -> Result<(), Refusal> {
+    at_most("metadata", metadata.len(), limits.metadata_bytes_max)
+}
+
+/// The value of a grant.
+pub(super) fn value(value: &[u8], limits: &Limits) -> Result<(), Refusal> {
+    at_most("value", value.len(), limits.value_bytes_max)
+}
+
+/// Why somebody ends another's grant.
+pub(super) fn force_reason(reason: &str, limits: &Limits) -> Result<(), Refusal> {
+    text("reason", reason, limits.reason_bytes_max as usize)
+}
+
+/// The parts of a session that a client chooses, but its id.
+pub(super) fn open_session(open: &OpenSession, limits: &Limits) -> Result<(), Refusal> {
+    namespace(&open.namespace)?;
+    ttl(open.ttl_ms, limits)?;
+    text("owner", &open.owner, limits.owner_bytes_max as usize)?;
+    metadata(&open.metadata, limits)
+}
+
+/// Which locks a release names.
+pub(super) fn release(release: &Release) -> Result<(), Refusal> {
+    let count = release.locks.len();
+    if count == 0 || count > RELEASES_MAX {
+        return Err(invalid("locks", format!("names {count} locks, 1 to {RELEASES_MAX} are allowed")));
+    }
+    if let [held] = release.locks.as_slice() {
+        return existing_lock(&release.namespace, &held.name);
+    }
+    text("namespace", &release.namespace, usize::MAX)?;
+    let mut tokens = BTreeSet::new();
+    for (at, held) in release.locks.iter().enumerate() {
+        text(&format!("locks[{at}].name"), &held.name, usize::MAX)?;
+        if !tokens.insert(held.token) {
+            return Err(invalid(format!("locks[{at}].token"), "is named twice"));
+        }
+    }
+    Ok(())
 }

@@ -2,11 +2,16 @@
 
 use std::ops::Bound;
 
+use bytes::Bytes;
+
 use super::StateMachine;
 use super::keys::LockKey;
 use super::queue::Lock;
 use super::rows::RequestState;
-use crate::{Ended, FencingToken, HolderView, LeaseId, Limits, LockView, RequestId, RequestView, WaiterView};
+use crate::{
+    Ended, FencingToken, HolderView, LeaseId, Limits, LockView, LossReason, LossView, RequestId, RequestView,
+    SessionGrantView, SessionView, TokenView, WAITERS_LISTED_MAX, WaiterView,
+};
 
 impl StateMachine {
     /// Limits in force for a namespace.
@@ -15,12 +20,18 @@ impl StateMachine {
         self.tables.limits(namespace)
     }
 
-    /// One lock; None when it has neither holder nor waiter nor a remembered loss.
+    /// One lock with its whole queue; None when it has neither holder nor waiter, lock-delay nor a remembered loss.
     #[must_use]
     pub fn lock(&self, namespace: &str, name: &str) -> Option<LockView> {
+        self.lock_head(namespace, name, usize::MAX)
+    }
+
+    /// One lock with at most the first `waiters_max` of its queue.
+    #[must_use]
+    pub fn lock_head(&self, namespace: &str, name: &str, waiters_max: usize) -> Option<LockView> {
         let key = LockKey::new(namespace, name);
         let lock = self.tables.locks.get(&key);
-        (lock.is_some() || self.tables.losses.contains_key(&key)).then(|| self.lock_view(&key, lock))
+        (lock.is_some() || self.tables.losses.contains_key(&key)).then(|| self.lock_view(&key, lock, waiters_max))
     }
 
     /// Length of a lock's queue.
@@ -29,7 +40,8 @@ impl StateMachine {
         self.tables.locks.get(&LockKey::new(namespace, name)).map_or(0, Lock::waiters)
     }
 
-    /// Locks with a holder or a waiter whose name begins with `prefix`, after the name `after`, in name order.
+    /// Locks with a holder, a waiter or a lock-delay whose name begins with `prefix`, after the name `after`, in name
+    /// order, each with at most [`WAITERS_LISTED_MAX`] waiters.
     #[must_use]
     pub fn locks(&self, namespace: &str, prefix: &str, after: Option<&str>, max: usize) -> Vec<LockView> {
         let first = LockKey::new(namespace, prefix);
@@ -42,7 +54,7 @@ impl StateMachine {
             .range((from, Bound::Unbounded))
             .take_while(|(key, _)| key.text().starts_with(first.text()))
             .take(max)
-            .map(|(key, lock)| self.lock_view(key, Some(lock)))
+            .map(|(key, lock)| self.lock_view(key, Some(lock), WAITERS_LISTED_MAX))
             .collect()
     }
 
@@ -50,6 +62,62 @@ impl StateMachine {
     #[must_use]
     pub fn lease_left_ms(&self, lease: LeaseId) -> Option<u64> {
         self.tables.leases.get(&lease).map(|lease| self.now().ms_until(lease.deadline))
+    }
+
+    /// Why a lease or session ended, where remembered.
+    #[must_use]
+    pub fn lease_end(&self, lease: LeaseId) -> Option<LossReason> {
+        self.tables.lease_ends.get(&lease).map(|end| end.reason)
+    }
+
+    /// Whether a token is current.
+    #[must_use]
+    pub fn check_token(&self, namespace: &str, name: &str, token: FencingToken) -> TokenView {
+        let lock = LockKey::new(namespace, name);
+        if token.0 == 0 || token.0 >= self.tables.header.next_token {
+            return TokenView::Foreign;
+        }
+        if let Some(grant) = self.tables.grants.get(&token) {
+            let left_ms = self.lease_left_ms(grant.lease).unwrap_or(0);
+            let current = grant.lock == lock;
+            return if current { TokenView::Current { mode: grant.mode, left_ms } } else { TokenView::Foreign };
+        }
+        match self.tables.losses_by_token.get(&token) {
+            Some(lost) if *lost != lock => TokenView::Foreign,
+            Some(lost) => TokenView::Past { loss: self.loss_view(lost) },
+            None => TokenView::Past { loss: None },
+        }
+    }
+
+    /// One session; None when it is not open.
+    #[must_use]
+    pub fn session(&self, session: LeaseId) -> Option<SessionView> {
+        let lease = self.tables.leases.get(&session)?;
+        let own = lease.session.as_ref()?;
+        let grant = |token: &FencingToken| {
+            let grant = self.tables.grants.get(token)?;
+            Some(SessionGrantView { name: grant.lock.name().to_owned(), mode: grant.mode, token: *token })
+        };
+        Some(SessionView {
+            session,
+            namespace: lease.namespace.to_string(),
+            owner: own.owner.to_string(),
+            metadata: own.metadata.to_string(),
+            ttl_ms: lease.ttl_ms,
+            left_ms: self.now().ms_until(lease.deadline),
+            open_ms: own.since.ms_until(self.now()),
+            grants: lease.grants.as_slice().iter().filter_map(grant).collect(),
+            waits: own.waits.len(),
+        })
+    }
+
+    /// Open sessions of a namespace, after the id `after`, in the order of their ids.
+    #[must_use]
+    pub fn sessions(&self, namespace: &str, after: Option<LeaseId>, max: usize) -> Vec<SessionView> {
+        let Some(found) = self.tables.namespaces.get(namespace) else { return Vec::new() };
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let ids = found.sessions.range((from, Bound::Unbounded)).take(max);
+        ids.filter_map(|session| self.session(*session)).collect()
     }
 
     /// What became of a request. One that was refused, as held or at a limit, has had no effect: it is not
@@ -64,7 +132,7 @@ impl StateMachine {
                 Some(granted) => RequestView::Granted { attempt, granted },
                 None => RequestView::Unknown,
             },
-            RequestState::Held { .. } | RequestState::LimitReached { .. } => RequestView::Unknown,
+            RequestState::Held { .. } | RequestState::Told { .. } => RequestView::Unknown,
             RequestState::Ended { reason, token, .. } => RequestView::Ended { attempt, ended: Ended { reason, token } },
         }
     }
@@ -80,31 +148,59 @@ impl StateMachine {
             held_ms: grant.since.ms_until(self.now()),
             left_ms: self.now().ms_until(lease.deadline),
             metadata: grant.metadata.to_string(),
+            actor: grant.extras.actor().unwrap_or_default().to_owned(),
+            version: grant.extras.version(),
+            value: Bytes::copy_from_slice(grant.extras.value()),
         })
     }
 
-    fn lock_view(&self, key: &LockKey, lock: Option<&Lock>) -> LockView {
+    /// Log time left of a lock's delay; 0 without one.
+    pub(super) fn delay_left_ms(&self, lock: &LockKey) -> u64 {
+        self.tables.delays.get(lock).map_or(0, |delay| self.now().ms_until(delay.until))
+    }
+
+    fn loss_view(&self, lock: &LockKey) -> Option<LossView> {
+        self.tables.losses.get(lock).map(|loss| LossView {
+            token: loss.token,
+            reason: loss.reason,
+            note: loss.note.as_deref().unwrap_or_default().to_owned(),
+            ago_ms: loss.at.ms_until(self.now()),
+        })
+    }
+
+    fn lock_view(&self, key: &LockKey, lock: Option<&Lock>, waiters_max: usize) -> LockView {
         let holders = lock.map_or(&[][..], |lock| lock.holders.as_slice());
         LockView {
             namespace: key.namespace().to_owned(),
             name: key.name().to_owned(),
             holders: holders.iter().filter_map(|token| self.holder_view(*token)).collect(),
-            waiters: lock.map_or_else(Vec::new, |lock| self.waiter_views(lock)),
-            last_lost: self.tables.losses.get(key).map(|loss| (loss.reason, loss.token)),
+            waiters: lock.map_or_else(Vec::new, |lock| self.waiter_views(lock, waiters_max)),
+            waiter_count: lock.map_or(0, Lock::waiters),
+            delay_left_ms: self.delay_left_ms(key),
+            last_lost: self.loss_view(key),
         }
     }
 
-    fn waiter_views(&self, lock: &Lock) -> Vec<WaiterView> {
+    fn waiter_views(&self, lock: &Lock, max: usize) -> Vec<WaiterView> {
         let found = lock.queue().filter_map(|(id, mode)| self.tables.waiters.get(&id).map(|waiter| (waiter, mode)));
         (1..)
             .zip(found)
-            .map(|(position, (waiter, mode))| WaiterView {
-                position,
-                request: waiter.claim.request,
-                owner: waiter.claim.owner.to_string(),
-                mode,
-                waited_ms: waiter.since.ms_until(self.now()),
-                left_ms: self.now().ms_until(waiter.deadline),
+            .take(max)
+            .map(|(position, (waiter, mode))| {
+                let claim = &waiter.claim;
+                let held = claim.converts().and_then(|token| self.tables.grants.get(&token));
+                WaiterView {
+                    position,
+                    request: claim.request,
+                    owner: self.tables.owner_of(claim),
+                    mode,
+                    waited_ms: waiter.since.ms_until(self.now()),
+                    left_ms: self.now().ms_until(waiter.deadline),
+                    lease: self.tables.lease_of_claim(claim),
+                    actor: claim.extras.actor().unwrap_or_default().to_owned(),
+                    metadata: held.map_or(&claim.metadata, |grant| &grant.metadata).to_string(),
+                    converts: claim.converts(),
+                }
             })
             .collect()
     }
