@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use leasehold_state_machine::{DEADLOCK_CYCLE_MAX, Deadlock, DeadlockStep, LeaseId, Mode, Outcome};
 
-use super::Model;
-use super::queue::fits;
-use super::tables::{LockKey, Want};
+use crate::Model;
+use crate::queue::fits;
+use crate::tables::{LockKey, Want};
 
 type Node = (LeaseId, String);
 
@@ -26,10 +26,7 @@ type Graph = BTreeMap<Node, Vec<Edge>>;
 impl Model {
     /// The cycle that a request would close if it queued. Of several the one that the log names, if it is one of them;
     /// otherwise a shortest one.
-    pub(super) fn deadlock(&self, want: &Want) -> Option<Deadlock> {
-        if let Some(rival) = self.rival_upgrade(want) {
-            return Some(rival);
-        }
+    pub(crate) fn deadlock(&self, want: &Want) -> Option<Deadlock> {
         let start = node(want)?;
         let graph = self.graph(want);
         let shortest = shortest_cycle(&graph, &start)?;
@@ -40,7 +37,7 @@ impl Model {
     }
 
     /// Two upgrades of one lock wait for each other, whoever they are.
-    fn rival_upgrade(&self, want: &Want) -> Option<Deadlock> {
+    pub(crate) fn rival_upgrade(&self, want: &Want) -> Option<Deadlock> {
         want.converts()?;
         let key = want.keys().next()?;
         let (_, rival) = self.tables.queue(&key).find(|(_, waiter)| waiter.want.converts().is_some())?;
@@ -124,5 +121,8 @@ fn is_cycle(graph: &Graph, start: &Node, told: &Deadlock) -> bool {
         let edges = graph.get(&nodes[at]).into_iter().flatten();
         edges.into_iter().any(|edge| (at > 0 || edge.of_new) && edge.step == *step && edge.to == *next)
     };
-    distinct && nodes.first() == Some(start) && nodes.len() <= DEADLOCK_CYCLE_MAX && told.cycle.iter().enumerate().all(waits)
+    distinct
+        && nodes.first() == Some(start)
+        && nodes.len() <= DEADLOCK_CYCLE_MAX
+        && told.cycle.iter().enumerate().all(waits)
 }

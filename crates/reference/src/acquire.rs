@@ -1,16 +1,17 @@
 //! Acquire: what is known of its id decides first; what is new is tried, queued or refused.
 
 use leasehold_state_machine::{
-    Acquire, EventKind, FencingToken, Held, LeaseId, LeaseRequest, LogTime, LossReason, Mode, Outcome, Queued, Refusal, Wait,
+    Acquire, EventKind, FencingToken, Held, LeaseId, LeaseRequest, LogTime, LossReason, Mode, Outcome, Queued, Refusal,
+    Wait,
 };
 
-use super::check::is_bad_wait;
-use super::requests::body_of;
-use super::tables::{Fate, Hang, LockKey, Waiter, Want};
-use super::{Model, invalid, limit_reached};
+use crate::check::is_bad_wait;
+use crate::requests::body_of;
+use crate::tables::{Fate, Hang, LockKey, Waiter, Want};
+use crate::{Model, invalid, limit_reached};
 
 impl Model {
-    pub(super) fn acquire(&mut self, acquire: &Acquire) -> Outcome {
+    pub(crate) fn acquire(&mut self, acquire: &Acquire) -> Outcome {
         let id = acquire.request;
         if id.counter == 0 {
             return invalid("request_id.counter");
@@ -86,25 +87,34 @@ impl Model {
     }
 
     fn acquire_new(&mut self, acquire: &Acquire) -> Outcome {
-        if let Some(refused) = self.check_acquire(acquire) {
+        if let Some(refused) = self.refuse_bad(&self.check_acquire(acquire)) {
             return refused;
         }
-        match acquire.lease {
-            LeaseRequest::Own { .. } => {}
-            LeaseRequest::Session { session } => self.touch_lease(session),
-            LeaseRequest::Convert { token } => self.touch_token(token.0),
+        if let LeaseRequest::Convert { token } = acquire.lease {
+            self.touch_token(token.0);
+            if let Err(refused) = self.resolve(acquire) {
+                return refused;
+            }
+        }
+        if let LeaseRequest::Session { session } = acquire.lease {
+            self.touch_lease(session);
         }
         for lock in &acquire.locks {
             self.touch_lock(&(acquire.namespace.clone(), lock.name.clone()));
         }
         self.hand_over();
-        let want = match self.resolve(acquire) {
-            Ok(want) => want,
-            Err(refused) => return refused,
-        };
         if let Some(refused) = self.no_room(acquire.request) {
             return refused;
         }
+        let want = match self.resolve(acquire) {
+            Ok(want) => want,
+            // A session may be opened yet, and must not let an attempt in that was told "no session". A token that is not
+            // held never will be: that refusal needs no memory.
+            Err(refused @ Outcome::Refused(Refusal::NoSession { .. })) => {
+                return self.refuse_for_good(acquire, refused);
+            }
+            Err(refused) => return refused,
+        };
         if let Some(refused) = self.limit_conflict(&want) {
             return self.refuse_for_good(acquire, refused);
         }
@@ -126,7 +136,7 @@ impl Model {
         self.put_record(id, acquire.attempt, Some(body_of(acquire)), Fate::Waiting(0));
         self.hear_of(id.client, acquire.lowest_unanswered);
         if free {
-            self.grant(&want, false);
+            self.give(&want, false);
             return Outcome::Granted(self.granted(id));
         }
         let Wait::For { wait_ms } = acquire.wait else { unreachable!("a try does not wait") };
@@ -163,11 +173,13 @@ impl Model {
         match want.hang {
             Hang::Own { .. } => {}
             Hang::Session(session) => {
-                let open = self.tables.leases.get(&session).filter(|lease| lease.namespace == acquire.namespace);
-                let Some(lease) = open else {
+                let Some(lease) = self.tables.leases.get(&session).filter(|lease| lease.session.is_some()) else {
                     let reason = self.tables.lease_ends.reason(session);
                     return Err(Outcome::Refused(Refusal::NoSession { session, reason }));
                 };
+                if lease.namespace != acquire.namespace {
+                    return Err(invalid("session"));
+                }
                 if want.owner.is_empty() {
                     want.owner.clone_from(&lease.owner);
                 }
@@ -179,7 +191,7 @@ impl Model {
 
     fn resolve_convert(&self, want: &mut Want, token: u64) -> Result<(), Outcome> {
         let key = (want.namespace.clone(), want.locks[0].name.clone());
-        self.check_token(&key, token)?;
+        self.check_authority(&key, token)?;
         let Some(grant) = self.tables.grants.get(&token) else {
             let (token, name, reason) = (FencingToken(token), key.1.clone(), self.why_lost(&key, token));
             return Err(Outcome::Refused(Refusal::NotHeld { token, name, reason }));
@@ -240,6 +252,9 @@ impl Model {
     }
 
     fn may_not_queue(&self, want: &Want) -> Option<Outcome> {
+        if let Some(rival) = self.rival_upgrade(want) {
+            return Some(Outcome::Deadlock(rival));
+        }
         let max = self.limits_of(&want.namespace).waiters_per_lock_max;
         if self.longest_queue(want) >= max {
             return Some(limit_reached("waiters_per_lock_max", max.into()));

@@ -2,11 +2,11 @@
 
 use leasehold_state_machine::{Found, Limits, NAMESPACE_BYTES_MAX, Outcome, Refusal, SetLimits};
 
-use super::check::is_bad_text;
-use super::{Model, invalid, limit_reached};
+use crate::check::is_bad_text;
+use crate::{Model, invalid, limit_reached};
 
 impl Model {
-    pub(super) fn found(&mut self, found: &Found) -> Outcome {
+    pub(crate) fn found(&mut self, found: &Found) -> Outcome {
         if !self.founded {
             self.founded = true;
             self.next_token = found.counter_start.max(1);
@@ -17,7 +17,7 @@ impl Model {
         Outcome::Founded
     }
 
-    pub(super) fn set_level(&mut self, level: u32) -> Outcome {
+    pub(crate) fn set_level(&mut self, level: u32) -> Outcome {
         if level < self.level {
             return Outcome::Refused(Refusal::Level { needed: level, level: self.level });
         }
@@ -25,7 +25,7 @@ impl Model {
         Outcome::Done
     }
 
-    pub(super) fn set_limits(&mut self, set: &SetLimits) -> Outcome {
+    pub(crate) fn set_limits(&mut self, set: &SetLimits) -> Outcome {
         if set.limits.ttl_ms_min == 0 {
             return invalid("limits.ttl_ms_min");
         }

@@ -2,12 +2,12 @@
 
 use leasehold_state_machine::{Ended, EventKind, FencingToken, LeaseId, LossReason, REMEMBER_MS, RequestId};
 
-use super::Model;
-use super::tables::{Fate, Grant, Loss, Waiter};
+use crate::Model;
+use crate::tables::{Fate, Grant, Loss, Waiter};
 
 impl Model {
     /// With its grants in token order, then its waits in log order.
-    pub(super) fn end_lease(&mut self, id: LeaseId, reason: LossReason) {
+    pub(crate) fn end_lease(&mut self, id: LeaseId, reason: LossReason) {
         let Some(lease) = self.tables.leases.get(&id) else { return };
         for token in lease.grants.clone() {
             self.end_grant(token, reason, "");
@@ -27,7 +27,7 @@ impl Model {
     }
 
     /// A lease of an acquire's own closes with its last grant.
-    pub(super) fn end_grant(&mut self, token: u64, reason: LossReason, note: &str) {
+    pub(crate) fn end_grant(&mut self, token: u64, reason: LossReason, note: &str) {
         let Some(grant) = self.tables.remove_grant(token) else { return };
         let (namespace, name) = grant.lock.clone();
         self.emit(
@@ -56,7 +56,7 @@ impl Model {
     }
 
     /// The request of a grant that went has ended with the last one it had.
-    pub(super) fn end_request_without_grants(&mut self, grant: &Grant, reason: LossReason) {
+    pub(crate) fn end_request_without_grants(&mut self, grant: &Grant, reason: LossReason) {
         let request = grant.request;
         let Some(Fate::Granted { first }) = self.tables.records.get(&request).map(|record| record.fate.clone()) else {
             return;
@@ -75,7 +75,7 @@ impl Model {
         }
     }
 
-    pub(super) fn end_wait(&mut self, number: u64, reason: LossReason, timed_out: bool) {
+    pub(crate) fn end_wait(&mut self, number: u64, reason: LossReason, timed_out: bool) {
         let Some(Waiter { want, .. }) = self.tables.remove_waiter(number) else { return };
         let attempt = self.tables.records[&want.request].attempt;
         let names = want.locks.iter().map(|lock| lock.name.clone()).collect();
@@ -97,7 +97,7 @@ impl Model {
     }
 
     /// Tokens that a request's grants have now. Those of one request hang on one lease.
-    pub(super) fn tokens_of(&self, request: RequestId) -> Vec<u64> {
+    pub(crate) fn tokens_of(&self, request: RequestId) -> Vec<u64> {
         let Some(Fate::Granted { first }) = self.tables.records.get(&request).map(|record| record.fate.clone()) else {
             return Vec::new();
         };
@@ -105,6 +105,10 @@ impl Model {
         // A request's tokens follow one another from the first on.
         let locks = self.tables.records[&request].body.as_ref().map_or(0, |body| body.locks.len());
         let of_request = |(_, grant): &(&u64, &Grant)| grant.request == request;
-        grants.take_while(|(token, _)| **token < first + locks as u64).filter(of_request).map(|(token, _)| *token).collect()
+        grants
+            .take_while(|(token, _)| **token < first + locks as u64)
+            .filter(of_request)
+            .map(|(token, _)| *token)
+            .collect()
     }
 }

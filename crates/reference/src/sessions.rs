@@ -4,15 +4,13 @@ use leasehold_state_machine::{
     Closed, EventKind, LeaseId, LossReason, NAMESPACE_BYTES_MAX, OpenSession, Opened, Outcome, Refusal,
 };
 
-use super::check::is_bad_text;
-use super::tables::Lease;
-use super::{Model, invalid, limit_reached};
+use crate::check::{BadFields, is_bad_text};
+use crate::tables::Lease;
+use crate::{Model, limit_reached};
 
 impl Model {
-    pub(super) fn open_session(&mut self, open: &OpenSession) -> Outcome {
-        if let Some(field) = self.bad_session(open) {
-            return invalid(field);
-        }
+    pub(crate) fn open_session(&mut self, open: &OpenSession) -> Outcome {
+        // As of an acquire: what is known of the id decides first, so that a duplicate is answered under other limits too.
         self.touch_lease(open.session);
         if let Some(lease) = self.tables.leases.get(&open.session) {
             if lease.session.as_ref() != Some(open) {
@@ -22,6 +20,9 @@ impl Model {
         }
         if let Some(reason) = self.tables.lease_ends.reason(open.session) {
             return Outcome::Refused(Refusal::NoSession { session: open.session, reason: Some(reason) });
+        }
+        if let Some(refused) = self.refuse_bad(&self.check_session(open)) {
+            return refused;
         }
         let limits = self.limits_of(&open.namespace);
         if self.tables.leases_in(&open.namespace) >= limits.leases_max {
@@ -45,24 +46,18 @@ impl Model {
         Outcome::Opened(Opened { left_ms: open.ttl_ms })
     }
 
-    fn bad_session(&self, open: &OpenSession) -> Option<&'static str> {
+    fn check_session(&self, open: &OpenSession) -> BadFields {
         let limits = self.limits_of(&open.namespace);
-        if !open.session.is_session() {
-            Some("session")
-        } else if is_bad_text(&open.namespace, NAMESPACE_BYTES_MAX) {
-            Some("namespace")
-        } else if open.ttl_ms < limits.ttl_ms_min || open.ttl_ms > limits.ttl_ms_max {
-            Some("ttl_ms")
-        } else if is_bad_text(&open.owner, limits.owner_bytes_max as usize) {
-            Some("owner")
-        } else if open.metadata.len() > limits.metadata_bytes_max as usize {
-            Some("metadata")
-        } else {
-            None
-        }
+        let mut bad = BadFields::default();
+        bad.note(!open.session.is_session(), "session");
+        bad.note(is_bad_text(&open.namespace, NAMESPACE_BYTES_MAX), "namespace");
+        bad.note(open.ttl_ms < limits.ttl_ms_min || open.ttl_ms > limits.ttl_ms_max, "ttl_ms");
+        bad.note(is_bad_text(&open.owner, limits.owner_bytes_max as usize), "owner");
+        bad.note(open.metadata.len() > limits.metadata_bytes_max as usize, "metadata");
+        bad
     }
 
-    pub(super) fn close(&mut self, id: LeaseId) -> Outcome {
+    pub(crate) fn close(&mut self, id: LeaseId) -> Outcome {
         self.touch_lease(id);
         let lease = self.tables.leases.get(&id);
         let (closed, grants_ended) = (lease.is_some(), lease.map_or(0, |lease| lease.grants.len() as u32));

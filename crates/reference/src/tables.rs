@@ -8,120 +8,134 @@ use leasehold_state_machine::{
 };
 
 /// Namespace and name.
-pub(super) type LockKey = (String, String);
+pub(crate) type LockKey = (String, String);
 
 /// The rows. The methods keep counts and deadlines in step with them; they know no rule of the lock model.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Tables {
-    pub(super) leases: BTreeMap<LeaseId, Lease>,
-    pub(super) grants: BTreeMap<u64, Grant>,
-    pub(super) locks: BTreeMap<LockKey, Lock>,
+pub(crate) struct Tables {
+    pub(crate) leases: BTreeMap<LeaseId, Lease>,
+    pub(crate) grants: BTreeMap<u64, Grant>,
+    pub(crate) locks: BTreeMap<LockKey, Lock>,
     /// By number: log order.
-    pub(super) waiters: BTreeMap<u64, Waiter>,
-    pub(super) records: BTreeMap<RequestId, Record>,
-    pub(super) marks: BTreeMap<u64, Mark>,
-    pub(super) delays: BTreeMap<LockKey, u64>,
-    pub(super) losses: Losses,
-    pub(super) lease_ends: LeaseEnds,
+    pub(crate) waiters: BTreeMap<u64, Waiter>,
+    pub(crate) records: BTreeMap<RequestId, Record>,
+    pub(crate) marks: BTreeMap<u64, Mark>,
+    pub(crate) delays: BTreeMap<LockKey, Delay>,
+    pub(crate) losses: Losses,
+    pub(crate) lease_ends: LeaseEnds,
     /// Locks with a queue: the only ones at which anybody can be waiting to go.
-    pub(super) queued: BTreeSet<LockKey>,
+    pub(crate) queued: BTreeSet<LockKey>,
     /// Something went since the last hand-over, so somebody may be able to go.
-    pub(super) freed: bool,
+    pub(crate) freed: bool,
     /// Leases by namespace, with the waiters that will make one.
     leases_in: BTreeMap<String, u64>,
     /// Locks held and awaited that may bring a lock-delay.
     may_delay: usize,
     due: BTreeSet<(u64, Due)>,
     waiters_ever: u64,
+    delays_ever: u64,
+}
+
+/// A lock admits nobody until then.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Delay {
+    pub(crate) until: u64,
+    number: u64,
 }
 
 /// What has a deadline. Its order decides between equal deadlines.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Due {
+pub(crate) enum Due {
     Lease(LeaseId),
     Wait(u64),
     Record(RequestId),
     Mark(u64),
-    Delay(LockKey),
+    /// In the order in which they began.
+    Delay(u64, LockKey),
 }
 
 #[derive(Debug, Clone)]
-pub(super) struct Lease {
-    pub(super) namespace: String,
-    pub(super) owner: String,
-    pub(super) ttl_ms: u64,
-    pub(super) deadline: u64,
+pub(crate) struct Lease {
+    pub(crate) namespace: String,
+    pub(crate) owner: String,
+    pub(crate) ttl_ms: u64,
+    pub(crate) deadline: u64,
     /// Its grant ended a wait and nobody has renewed it since.
-    pub(super) confirm: bool,
-    pub(super) since: u64,
+    pub(crate) confirm: bool,
+    pub(crate) since: u64,
     /// How it was opened, if it is a session.
-    pub(super) session: Option<OpenSession>,
-    pub(super) grants: BTreeSet<u64>,
-    pub(super) waiters: BTreeSet<u64>,
+    pub(crate) session: Option<OpenSession>,
+    pub(crate) grants: BTreeSet<u64>,
+    pub(crate) waiters: BTreeSet<u64>,
 }
 
 #[derive(Debug, Clone)]
-pub(super) struct Grant {
-    pub(super) lock: LockKey,
-    pub(super) mode: Mode,
-    pub(super) lease: LeaseId,
-    pub(super) request: RequestId,
-    pub(super) since: u64,
-    pub(super) owner: String,
-    pub(super) metadata: String,
-    pub(super) actor: Option<String>,
-    pub(super) delay_ms: u64,
-    pub(super) version: u64,
-    pub(super) value: Bytes,
+pub(crate) struct Grant {
+    pub(crate) lock: LockKey,
+    pub(crate) mode: Mode,
+    pub(crate) lease: LeaseId,
+    pub(crate) request: RequestId,
+    pub(crate) since: u64,
+    pub(crate) owner: String,
+    pub(crate) metadata: String,
+    pub(crate) actor: Option<String>,
+    pub(crate) delay_ms: u64,
+    pub(crate) version: u64,
+    pub(crate) value: Bytes,
     /// It took the place of another grant.
-    pub(super) converted: bool,
+    pub(crate) converted: bool,
 }
 
 /// Holders by token, waiters in queue order.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Lock {
-    pub(super) holders: BTreeSet<u64>,
-    pub(super) queue: VecDeque<u64>,
+pub(crate) struct Lock {
+    pub(crate) holders: BTreeSet<u64>,
+    pub(crate) queue: VecDeque<u64>,
 }
 
 #[derive(Debug, Clone)]
-pub(super) struct Waiter {
-    pub(super) want: Want,
-    pub(super) since: u64,
-    pub(super) deadline: u64,
+pub(crate) struct Waiter {
+    pub(crate) want: Want,
+    pub(crate) since: u64,
+    pub(crate) deadline: u64,
 }
 
 /// An acquire, with what its lease request resolved to.
 #[derive(Debug, Clone)]
-pub(super) struct Want {
-    pub(super) request: RequestId,
-    pub(super) namespace: String,
-    pub(super) locks: Vec<LockRequest>,
-    pub(super) owner: String,
-    pub(super) metadata: String,
-    pub(super) actor: Option<String>,
-    pub(super) delay_ms: u64,
-    pub(super) value: Bytes,
-    pub(super) hang: Hang,
+pub(crate) struct Want {
+    pub(crate) request: RequestId,
+    pub(crate) namespace: String,
+    pub(crate) locks: Vec<LockRequest>,
+    pub(crate) owner: String,
+    pub(crate) metadata: String,
+    pub(crate) actor: Option<String>,
+    pub(crate) delay_ms: u64,
+    pub(crate) value: Bytes,
+    pub(crate) hang: Hang,
 }
 
 /// What grants will hang on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Hang {
+pub(crate) enum Hang {
     /// A lease of their own.
-    Own { ttl_ms: u64 },
+    Own {
+        ttl_ms: u64,
+    },
     Session(LeaseId),
     /// The lease of the grant with this token.
-    Convert { token: u64, lease: LeaseId },
+    Convert {
+        token: u64,
+        lease: LeaseId,
+    },
 }
 
 impl Want {
-    pub(super) fn keys(&self) -> impl Iterator<Item = LockKey> + '_ {
+    pub(crate) fn keys(&self) -> impl Iterator<Item = LockKey> + '_ {
         self.locks.iter().map(|lock| (self.namespace.clone(), lock.name.clone()))
     }
 
     /// The lease that it belongs to before its grant.
-    pub(super) fn lease(&self) -> Option<LeaseId> {
+    pub(crate) fn lease(&self) -> Option<LeaseId> {
         match self.hang {
             Hang::Own { .. } => None,
             Hang::Session(lease) | Hang::Convert { lease, .. } => Some(lease),
@@ -129,14 +143,14 @@ impl Want {
     }
 
     /// The token that it converts.
-    pub(super) fn converts(&self) -> Option<u64> {
+    pub(crate) fn converts(&self) -> Option<u64> {
         match self.hang {
             Hang::Convert { token, .. } => Some(token),
             Hang::Own { .. } | Hang::Session(_) => None,
         }
     }
 
-    pub(super) fn mode_at(&self, name: &str) -> Mode {
+    pub(crate) fn mode_at(&self, name: &str) -> Mode {
         self.locks.iter().find(|lock| lock.name == name).expect("the request names the lock").mode
     }
 
@@ -147,22 +161,32 @@ impl Want {
 
 /// What is known of a request id.
 #[derive(Debug, Clone)]
-pub(super) struct Record {
-    pub(super) attempt: Attempt,
+pub(crate) struct Record {
+    pub(crate) attempt: Attempt,
     /// None: a cancel came first.
-    pub(super) body: Option<Acquire>,
-    pub(super) fate: Fate,
+    pub(crate) body: Option<Acquire>,
+    pub(crate) fate: Fate,
 }
 
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Fate {
+pub(crate) enum Fate {
     Waiting(u64),
-    Granted { first: u64 },
+    Granted {
+        first: u64,
+    },
     /// A try that was told so.
-    Held { until: u64 },
+    Held {
+        until: u64,
+    },
     /// An attempt that was refused for good.
-    Refused { with: Outcome, until: u64 },
-    Ended { ended: Ended, until: u64 },
+    Refused {
+        with: Outcome,
+        until: u64,
+    },
+    Ended {
+        ended: Ended,
+        until: u64,
+    },
 }
 
 impl Fate {
@@ -176,14 +200,14 @@ impl Fate {
 
 /// The lowest counter that a client instance has no answer for.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Mark {
-    pub(super) lowest: u64,
-    pub(super) until: u64,
+pub(crate) struct Mark {
+    pub(crate) lowest: u64,
+    pub(crate) until: u64,
 }
 
 /// How locks were last lost, the oldest first.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Losses {
+pub(crate) struct Losses {
     by_lock: BTreeMap<LockKey, (u64, Loss)>,
     by_token: BTreeMap<u64, LockKey>,
     by_age: BTreeMap<u64, LockKey>,
@@ -191,15 +215,15 @@ pub(super) struct Losses {
 }
 
 #[derive(Debug, Clone)]
-pub(super) struct Loss {
-    pub(super) token: u64,
-    pub(super) reason: LossReason,
-    pub(super) note: String,
-    pub(super) at: u64,
+pub(crate) struct Loss {
+    pub(crate) token: u64,
+    pub(crate) reason: LossReason,
+    pub(crate) note: String,
+    pub(crate) at: u64,
 }
 
 impl Losses {
-    pub(super) fn remember(&mut self, lock: &LockKey, loss: Loss, max: usize) {
+    pub(crate) fn remember(&mut self, lock: &LockKey, loss: Loss, max: usize) {
         self.forget(lock);
         self.ever += 1;
         self.by_token.insert(loss.token, lock.clone());
@@ -218,25 +242,25 @@ impl Losses {
         }
     }
 
-    pub(super) fn of_lock(&self, lock: &LockKey) -> Option<&Loss> {
+    pub(crate) fn of_lock(&self, lock: &LockKey) -> Option<&Loss> {
         self.by_lock.get(lock).map(|(_, loss)| loss)
     }
 
-    pub(super) fn lock_of(&self, token: u64) -> Option<&LockKey> {
+    pub(crate) fn lock_of(&self, token: u64) -> Option<&LockKey> {
         self.by_token.get(&token)
     }
 }
 
 /// Why leases ended, the oldest first.
 #[derive(Debug, Clone, Default)]
-pub(super) struct LeaseEnds {
+pub(crate) struct LeaseEnds {
     by_lease: BTreeMap<LeaseId, (u64, LossReason)>,
     by_age: BTreeMap<u64, LeaseId>,
     ever: u64,
 }
 
 impl LeaseEnds {
-    pub(super) fn remember(&mut self, lease: LeaseId, reason: LossReason, max: usize) {
+    pub(crate) fn remember(&mut self, lease: LeaseId, reason: LossReason, max: usize) {
         self.forget(lease);
         self.ever += 1;
         self.by_lease.insert(lease, (self.ever, reason));
@@ -247,13 +271,13 @@ impl LeaseEnds {
         }
     }
 
-    pub(super) fn forget(&mut self, lease: LeaseId) {
+    pub(crate) fn forget(&mut self, lease: LeaseId) {
         if let Some((age, _)) = self.by_lease.remove(&lease) {
             self.by_age.remove(&age);
         }
     }
 
-    pub(super) fn reason(&self, lease: LeaseId) -> Option<LossReason> {
+    pub(crate) fn reason(&self, lease: LeaseId) -> Option<LossReason> {
         self.by_lease.get(&lease).map(|(_, reason)| *reason)
     }
 }
@@ -261,19 +285,19 @@ impl LeaseEnds {
 impl Tables {
     // ---- deadlines ----
 
-    pub(super) fn earliest(&self) -> Option<&(u64, Due)> {
+    pub(crate) fn earliest(&self) -> Option<&(u64, Due)> {
         self.due.first()
     }
 
     // ---- leases ----
 
-    pub(super) fn add_lease(&mut self, id: LeaseId, lease: Lease) {
+    pub(crate) fn add_lease(&mut self, id: LeaseId, lease: Lease) {
         self.due.insert((lease.deadline, Due::Lease(id)));
         *self.leases_in.entry(lease.namespace.clone()).or_default() += 1;
         self.leases.insert(id, lease);
     }
 
-    pub(super) fn remove_lease(&mut self, id: LeaseId) -> Option<Lease> {
+    pub(crate) fn remove_lease(&mut self, id: LeaseId) -> Option<Lease> {
         let lease = self.leases.remove(&id)?;
         assert!(lease.grants.is_empty() && lease.waiters.is_empty(), "lease {id} ends after what hangs on it");
         self.due.remove(&(lease.deadline, Due::Lease(id)));
@@ -281,14 +305,14 @@ impl Tables {
         Some(lease)
     }
 
-    pub(super) fn set_deadline(&mut self, id: LeaseId, deadline: u64) {
+    pub(crate) fn set_deadline(&mut self, id: LeaseId, deadline: u64) {
         let lease = self.leases.get_mut(&id).expect("the lease is alive");
         self.due.remove(&(lease.deadline, Due::Lease(id)));
         lease.deadline = deadline;
         self.due.insert((deadline, Due::Lease(id)));
     }
 
-    pub(super) fn leases_in(&self, namespace: &str) -> u64 {
+    pub(crate) fn leases_in(&self, namespace: &str) -> u64 {
         self.leases_in.get(namespace).copied().unwrap_or(0)
     }
 
@@ -298,14 +322,14 @@ impl Tables {
 
     // ---- grants ----
 
-    pub(super) fn add_grant(&mut self, token: u64, grant: Grant) {
+    pub(crate) fn add_grant(&mut self, token: u64, grant: Grant) {
         self.locks.entry(grant.lock.clone()).or_default().holders.insert(token);
         self.leases.get_mut(&grant.lease).expect("a grant hangs on a lease").grants.insert(token);
         self.may_delay += usize::from(grant.delay_ms > 0);
         self.grants.insert(token, grant);
     }
 
-    pub(super) fn remove_grant(&mut self, token: u64) -> Option<Grant> {
+    pub(crate) fn remove_grant(&mut self, token: u64) -> Option<Grant> {
         let grant = self.grants.remove(&token)?;
         self.locks.get_mut(&grant.lock).expect("a held lock is there").holders.remove(&token);
         self.leases.get_mut(&grant.lease).expect("a grant hangs on a lease").grants.remove(&token);
@@ -315,21 +339,21 @@ impl Tables {
         Some(grant)
     }
 
-    pub(super) fn lock(&self, key: &LockKey) -> Option<&Lock> {
+    pub(crate) fn lock(&self, key: &LockKey) -> Option<&Lock> {
         self.locks.get(key)
     }
 
-    pub(super) fn holders(&self, key: &LockKey) -> impl Iterator<Item = (u64, &Grant)> {
+    pub(crate) fn holders(&self, key: &LockKey) -> impl Iterator<Item = (u64, &Grant)> {
         let tokens = self.lock(key).into_iter().flat_map(|lock| &lock.holders);
         tokens.map(|token| (*token, &self.grants[token]))
     }
 
-    pub(super) fn queue(&self, key: &LockKey) -> impl Iterator<Item = (u64, &Waiter)> {
+    pub(crate) fn queue(&self, key: &LockKey) -> impl Iterator<Item = (u64, &Waiter)> {
         let queue = self.lock(key).into_iter().flat_map(|lock| &lock.queue);
         queue.map(|number| (*number, &self.waiters[number]))
     }
 
-    pub(super) fn queue_length(&self, key: &LockKey) -> usize {
+    pub(crate) fn queue_length(&self, key: &LockKey) -> usize {
         self.lock(key).map_or(0, |lock| lock.queue.len())
     }
 
@@ -348,7 +372,7 @@ impl Tables {
     // ---- waiters ----
 
     /// At the end of the queues, or ahead of all. Returns its number.
-    pub(super) fn add_waiter(&mut self, waiter: Waiter, ahead_of_all: bool) -> u64 {
+    pub(crate) fn add_waiter(&mut self, waiter: Waiter, ahead_of_all: bool) -> u64 {
         self.waiters_ever += 1;
         let number = self.waiters_ever;
         for key in waiter.want.keys() {
@@ -368,7 +392,7 @@ impl Tables {
         number
     }
 
-    pub(super) fn remove_waiter(&mut self, number: u64) -> Option<Waiter> {
+    pub(crate) fn remove_waiter(&mut self, number: u64) -> Option<Waiter> {
         let waiter = self.waiters.remove(&number)?;
         for key in waiter.want.keys() {
             self.locks.get_mut(&key).expect("an awaited lock is there").queue.retain(|other| *other != number);
@@ -386,7 +410,7 @@ impl Tables {
         Some(waiter)
     }
 
-    pub(super) fn rearm(&mut self, number: u64, deadline: u64) {
+    pub(crate) fn rearm(&mut self, number: u64, deadline: u64) {
         let waiter = self.waiters.get_mut(&number).expect("it waits");
         self.due.remove(&(waiter.deadline, Due::Wait(number)));
         waiter.deadline = deadline;
@@ -395,7 +419,7 @@ impl Tables {
 
     // ---- records, marks, delays ----
 
-    pub(super) fn set_record(&mut self, id: RequestId, record: Record) {
+    pub(crate) fn set_record(&mut self, id: RequestId, record: Record) {
         self.remove_record(id);
         if let Some(until) = record.fate.until() {
             self.due.insert((until, Due::Record(id)));
@@ -403,47 +427,51 @@ impl Tables {
         self.records.insert(id, record);
     }
 
-    pub(super) fn set_fate(&mut self, id: RequestId, fate: Fate) {
+    pub(crate) fn set_fate(&mut self, id: RequestId, fate: Fate) {
         if let Some(record) = self.records.get(&id).cloned() {
             self.set_record(id, Record { fate, ..record });
         }
     }
 
-    pub(super) fn remove_record(&mut self, id: RequestId) {
+    pub(crate) fn remove_record(&mut self, id: RequestId) {
         if let Some(until) = self.records.remove(&id).and_then(|record| record.fate.until()) {
             self.due.remove(&(until, Due::Record(id)));
         }
     }
 
-    pub(super) fn set_mark(&mut self, client: u64, mark: Mark) {
+    pub(crate) fn set_mark(&mut self, client: u64, mark: Mark) {
         self.remove_mark(client);
         self.due.insert((mark.until, Due::Mark(client)));
         self.marks.insert(client, mark);
     }
 
-    pub(super) fn remove_mark(&mut self, client: u64) {
+    pub(crate) fn remove_mark(&mut self, client: u64) {
         if let Some(mark) = self.marks.remove(&client) {
             self.due.remove(&(mark.until, Due::Mark(client)));
         }
     }
 
     /// Of two delays the longer one counts.
-    pub(super) fn delay(&mut self, key: &LockKey, until: u64) {
-        let until = self.delays.get(key).copied().unwrap_or(0).max(until);
+    pub(crate) fn delay(&mut self, key: &LockKey, until: u64) {
+        if self.delays.get(key).is_some_and(|delay| delay.until >= until) {
+            return;
+        }
         self.end_delay(key);
-        self.due.insert((until, Due::Delay(key.clone())));
-        self.delays.insert(key.clone(), until);
+        self.delays_ever += 1;
+        let number = self.delays_ever;
+        self.due.insert((until, Due::Delay(number, key.clone())));
+        self.delays.insert(key.clone(), Delay { until, number });
     }
 
-    pub(super) fn end_delay(&mut self, key: &LockKey) {
-        if let Some(until) = self.delays.remove(key) {
-            self.due.remove(&(until, Due::Delay(key.clone())));
+    pub(crate) fn end_delay(&mut self, key: &LockKey) {
+        if let Some(Delay { until, number }) = self.delays.remove(key) {
+            self.due.remove(&(until, Due::Delay(number, key.clone())));
             self.freed = true;
         }
     }
 
     /// Lock-delays that run, and those that may come.
-    pub(super) fn delays_in_sight(&self) -> usize {
+    pub(crate) fn delays_in_sight(&self) -> usize {
         self.delays.len() + self.may_delay
     }
 }

@@ -2,15 +2,13 @@
 //!
 //! A waiter may go when, at each of its locks, it fits beside the holders and all waiters ahead of it counted as holding.
 
-use leasehold_state_machine::{
-    EventKind, FencingToken, Granted, GrantedLock, LeaseId, LossReason, Mode, RequestId,
-};
+use leasehold_state_machine::{EventKind, FencingToken, Granted, GrantedLock, LeaseId, LossReason, Mode, RequestId};
 
-use super::Model;
-use super::tables::{Fate, Grant, Hang, Lease, LockKey, Want};
+use crate::Model;
+use crate::tables::{Fate, Grant, Hang, Lease, LockKey, Want};
 
 /// Whether one more in this mode fits beside those.
-pub(super) fn fits(mut others: impl Iterator<Item = Mode>, mode: Mode) -> bool {
+pub(crate) fn fits(mut others: impl Iterator<Item = Mode>, mode: Mode) -> bool {
     match mode {
         Mode::Exclusive => others.next().is_none(),
         Mode::Shared => others.all(|other| other == Mode::Shared),
@@ -29,7 +27,7 @@ pub(super) fn fits(mut others: impl Iterator<Item = Mode>, mode: Mode) -> bool {
 
 impl Model {
     /// Whether a request fits at a lock, at its place in the queue (None: at the end).
-    pub(super) fn fits_at(&self, want: &Want, key: &LockKey, place: Option<u64>) -> bool {
+    pub(crate) fn fits_at(&self, want: &Want, key: &LockKey, place: Option<u64>) -> bool {
         if self.tables.delays.contains_key(key) {
             return false;
         }
@@ -43,7 +41,7 @@ impl Model {
     }
 
     /// Whether nobody is in the way of a request at any of its locks. To convert down needs no room.
-    pub(super) fn may_go(&self, want: &Want, place: Option<u64>) -> bool {
+    pub(crate) fn may_go(&self, want: &Want, place: Option<u64>) -> bool {
         let downgrade = want.converts().is_some() && want.locks[0].mode == Mode::Shared;
         downgrade || want.keys().all(|key| self.fits_at(want, &key, place))
     }
@@ -68,7 +66,7 @@ impl Model {
     }
 
     /// Grants whatever can go, the longest waiting first. One that is dead by now goes without a grant.
-    pub(super) fn hand_over(&mut self) {
+    pub(crate) fn hand_over(&mut self) {
         while std::mem::take(&mut self.tables.freed) {
             for number in self.free_waiters() {
                 self.touch_waiter(number);
@@ -77,7 +75,7 @@ impl Model {
                     break;
                 }
                 let waiter = self.tables.remove_waiter(number).expect("it waits");
-                self.grant(&waiter.want, true);
+                self.give(&waiter.want, true);
                 // Whoever goes counted as holding before: that frees nobody.
                 self.tables.freed = false;
             }
@@ -85,7 +83,7 @@ impl Model {
     }
 
     /// Gives a request its locks.
-    pub(super) fn grant(&mut self, want: &Want, waited: bool) {
+    pub(crate) fn give(&mut self, want: &Want, waited: bool) {
         if let Hang::Convert { token, .. } = want.hang {
             return self.convert(want, token);
         }
@@ -175,7 +173,7 @@ impl Model {
     }
 
     /// What a request holds, with the time left now.
-    pub(super) fn granted(&self, request: RequestId) -> Granted {
+    pub(crate) fn granted(&self, request: RequestId) -> Granted {
         let tokens = self.tokens_of(request);
         let grants = tokens.iter().map(|token| (*token, &self.tables.grants[token]));
         let lease = self.tables.grants[&tokens[0]].lease;

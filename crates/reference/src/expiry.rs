@@ -2,12 +2,12 @@
 
 use leasehold_state_machine::{LeaseId, LossReason, RequestId};
 
-use super::Model;
-use super::tables::{Due, Fate, LockKey};
+use crate::Model;
+use crate::tables::{Due, Fate, LockKey};
 
 impl Model {
     /// At most so many due items as an entry may remove.
-    pub(super) fn expire(&mut self) {
+    pub(crate) fn expire(&mut self) {
         for _ in 0..self.bounds.expiries_per_entry_max {
             let first = self.tables.earliest().filter(|(deadline, _)| *deadline < self.now).cloned();
             let Some((_, due)) = first else { break };
@@ -16,27 +16,27 @@ impl Model {
                 Due::Wait(number) => self.end_wait(number, LossReason::Expired, true),
                 Due::Record(request) => self.tables.remove_record(request),
                 Due::Mark(client) => self.tables.remove_mark(client),
-                Due::Delay(lock) => self.tables.end_delay(&lock),
+                Due::Delay(_, lock) => self.tables.end_delay(&lock),
             }
         }
     }
 
     /// Ends a lease that is due but whose turn has not come.
-    pub(super) fn touch_lease(&mut self, id: LeaseId) {
+    pub(crate) fn touch_lease(&mut self, id: LeaseId) {
         if self.tables.leases.get(&id).is_some_and(|lease| lease.deadline < self.now) {
             self.end_lease(id, LossReason::Expired);
         }
     }
 
-    pub(super) fn touch_token(&mut self, token: u64) {
+    pub(crate) fn touch_token(&mut self, token: u64) {
         if let Some(lease) = self.tables.grants.get(&token).map(|grant| grant.lease) {
             self.touch_lease(lease);
         }
     }
 
     /// A lock's delay and its holders.
-    pub(super) fn touch_lock(&mut self, key: &LockKey) {
-        if self.tables.delays.get(key).is_some_and(|until| *until < self.now) {
+    pub(crate) fn touch_lock(&mut self, key: &LockKey) {
+        if self.tables.delays.get(key).is_some_and(|delay| delay.until < self.now) {
             self.tables.end_delay(key);
         }
         let holders: Vec<u64> = self.tables.holders(key).map(|(token, _)| token).collect();
@@ -45,18 +45,18 @@ impl Model {
         }
     }
 
-    /// A waiter, or the lease that it waits under.
-    pub(super) fn touch_waiter(&mut self, number: u64) {
-        let Some(waiter) = self.tables.waiters.get(&number) else { return };
-        if waiter.deadline < self.now {
-            self.end_wait(number, LossReason::Expired, true);
-        } else if let Some(lease) = waiter.want.lease() {
+    /// The lease that it waits under first: it may not wait anew when that is over.
+    pub(crate) fn touch_waiter(&mut self, number: u64) {
+        if let Some(lease) = self.tables.waiters.get(&number).and_then(|waiter| waiter.want.lease()) {
             self.touch_lease(lease);
+        }
+        if self.tables.waiters.get(&number).is_some_and(|waiter| waiter.deadline < self.now) {
+            self.end_wait(number, LossReason::Expired, true);
         }
     }
 
     /// Everything that is known of a request id.
-    pub(super) fn touch_request(&mut self, id: RequestId) {
+    pub(crate) fn touch_request(&mut self, id: RequestId) {
         if self.tables.marks.get(&id.client).is_some_and(|mark| mark.until < self.now) {
             self.tables.remove_mark(id.client);
         }
@@ -68,9 +68,7 @@ impl Model {
                     self.touch_token(token);
                 }
             }
-            Fate::Held { until }
-            | Fate::Refused { until, .. }
-            | Fate::Ended { until, .. } => {
+            Fate::Held { until } | Fate::Refused { until, .. } | Fate::Ended { until, .. } => {
                 if *until < self.now {
                     self.tables.remove_record(id);
                 }

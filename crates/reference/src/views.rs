@@ -1,12 +1,14 @@
 //! What readers see.
 
+use std::collections::BTreeSet;
+
 use leasehold_state_machine::{
-    FencingToken, HELD_HOLDERS_MAX, HolderView, LeaseId, LockView, LogTime, LossReason, LossView, RequestId, RequestView,
-    SessionGrantView, SessionView, TokenView, WaiterView,
+    FencingToken, HELD_HOLDERS_MAX, HolderView, LeaseId, LockView, LogTime, LossReason, LossView, OpenSession,
+    RequestId, RequestView, SessionGrantView, SessionView, TokenView, WaiterView,
 };
 
-use super::Model;
-use super::tables::{Fate, Grant, LockKey, Loss, Waiter};
+use crate::Model;
+use crate::tables::{Fate, Grant, LockKey, Loss, Waiter};
 
 impl Model {
     /// Log time.
@@ -44,6 +46,29 @@ impl Model {
         self.tables.grants.iter().map(|(token, grant)| (FencingToken(*token), &*grant.lock.0, &*grant.lock.1))
     }
 
+    /// A grant.
+    #[must_use]
+    pub fn grant(&self, token: FencingToken) -> Option<HolderView> {
+        self.tables.grants.get(&token.0).map(|grant| self.holder(token.0, grant))
+    }
+
+    /// The lock that a token is remembered to have been lost by: its namespace and name.
+    #[must_use]
+    pub fn lost_lock(&self, token: FencingToken) -> Option<(String, String)> {
+        self.tables.losses.lock_of(token.0).cloned()
+    }
+
+    /// Tokens of the grants that hang on a lease.
+    pub fn tokens_under(&self, lease: LeaseId) -> impl Iterator<Item = FencingToken> {
+        self.tables.leases.get(&lease).into_iter().flat_map(|lease| &lease.grants).map(|token| FencingToken(*token))
+    }
+
+    /// The command that opened a session which is still open.
+    #[must_use]
+    pub fn opened_as(&self, session: LeaseId) -> Option<&OpenSession> {
+        self.tables.leases.get(&session)?.session.as_ref()
+    }
+
     /// Every lease and session, in the order of their ids.
     pub fn leases(&self) -> impl Iterator<Item = LeaseId> {
         self.tables.leases.keys().copied()
@@ -71,10 +96,8 @@ impl Model {
         let waiters: Vec<WaiterView> =
             queue.map(|((_, waiter), position)| self.waiter(waiter, name, position)).collect();
         let last_lost = self.tables.losses.of_lock(&key).map(|loss| self.loss(loss));
-        let known = !holders.is_empty()
-            || !waiters.is_empty()
-            || last_lost.is_some()
-            || self.tables.delays.contains_key(&key);
+        let known =
+            !holders.is_empty() || !waiters.is_empty() || last_lost.is_some() || self.tables.delays.contains_key(&key);
         known.then(|| LockView {
             namespace: key.0.clone(),
             name: key.1.clone(),
@@ -86,12 +109,19 @@ impl Model {
         })
     }
 
-    pub(super) fn delay_left_ms(&self, key: &LockKey) -> u64 {
-        self.tables.delays.get(key).map_or(0, |until| until.saturating_sub(self.now))
+    /// Locks of a namespace with a holder, a waiter or a lock-delay, in name order.
+    #[must_use]
+    pub fn locks(&self, namespace: &str) -> Vec<LockView> {
+        let keys: BTreeSet<&LockKey> = self.tables.locks.keys().chain(self.tables.delays.keys()).collect();
+        keys.into_iter().filter(|key| key.0 == namespace).filter_map(|key| self.lock(&key.0, &key.1)).collect()
+    }
+
+    pub(crate) fn delay_left_ms(&self, key: &LockKey) -> u64 {
+        self.tables.delays.get(key).map_or(0, |delay| delay.until.saturating_sub(self.now))
     }
 
     /// The holders that a refusal lists.
-    pub(super) fn held_by(&self, key: &LockKey) -> Vec<HolderView> {
+    pub(crate) fn held_by(&self, key: &LockKey) -> Vec<HolderView> {
         let holders = self.tables.holders(key).take(HELD_HOLDERS_MAX);
         holders.map(|(token, grant)| self.holder(token, grant)).collect()
     }
@@ -156,9 +186,9 @@ impl Model {
 
     /// Whether a token is current.
     #[must_use]
-    pub fn token(&self, namespace: &str, name: &str, token: FencingToken) -> TokenView {
+    pub fn check_token(&self, namespace: &str, name: &str, token: FencingToken) -> TokenView {
         let key = (namespace.to_owned(), name.to_owned());
-        if self.check_token(&key, token.0).is_err() {
+        if self.check_authority(&key, token.0).is_err() {
             return TokenView::Foreign;
         }
         match self.tables.grants.get(&token.0) {

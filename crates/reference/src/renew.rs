@@ -2,24 +2,29 @@
 
 use leasehold_state_machine::{Outcome, RENEWALS_MAX, Renew, RenewLease, Renewed};
 
-use super::{Model, invalid};
+use crate::{Model, invalid};
 
 impl Model {
-    pub(super) fn renew(&mut self, renew: &Renew) -> Outcome {
+    pub(crate) fn renew(&mut self, renew: &Renew) -> Outcome {
         if renew.leases.len() > RENEWALS_MAX {
             return invalid("leases");
         }
+        if let Some(at) = renew.leases.iter().position(|one| one.exact.is_some() && one.ttl_ms.is_none()) {
+            return invalid(format!("leases[{at}].ttl_ms"));
+        }
+        let mut renewed = Vec::new();
         for one in &renew.leases {
             self.touch_lease(one.lease);
+            renewed.push(match self.cannot_renew(one) {
+                Some(obstacle) => obstacle,
+                None if renew.all_or_nothing => Renewed::Untouched,
+                None => self.renew_one(one),
+            });
         }
-        let obstacles: Vec<Option<Renewed>> = renew.leases.iter().map(|one| self.cannot_renew(one)).collect();
-        let none = renew.all_or_nothing && obstacles.iter().any(Option::is_some);
-        let renewed = renew.leases.iter().zip(obstacles).map(|(one, obstacle)| match obstacle {
-            Some(obstacle) => obstacle,
-            None if none => Renewed::Untouched,
-            None => self.renew_one(one),
-        });
-        Outcome::Renewed(renewed.collect())
+        if renew.all_or_nothing && renewed.iter().all(|one| *one == Renewed::Untouched) {
+            renewed = renew.leases.iter().map(|one| self.renew_one(one)).collect();
+        }
+        Outcome::Renewed(renewed)
     }
 
     fn cannot_renew(&self, one: &RenewLease) -> Option<Renewed> {

@@ -2,11 +2,11 @@
 
 use leasehold_state_machine::{CancelAcquire, Cancelled, Ended, FencingToken, LossReason, Outcome};
 
-use super::tables::Fate;
-use super::{Model, invalid};
+use crate::tables::Fate;
+use crate::{Model, invalid};
 
 impl Model {
-    pub(super) fn cancel(&mut self, cancel: CancelAcquire) -> Outcome {
+    pub(crate) fn cancel(&mut self, cancel: CancelAcquire) -> Outcome {
         let CancelAcquire { request: id, attempt } = cancel;
         if id.counter == 0 {
             return invalid("request_id.counter");
@@ -38,7 +38,6 @@ impl Model {
             }
             Fate::Granted { first } => {
                 if let Some(kept) = self.kept(first) {
-                    self.put_record(id, attempt, record.body, record.fate);
                     return Outcome::Cancelled(kept);
                 }
                 for token in self.tokens_of(id) {

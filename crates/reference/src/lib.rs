@@ -6,8 +6,7 @@
 //! the choice of the log it is held against, once it has made sure that it is a right one.
 //!
 //! Everything lies in ordered maps and is searched in the plainest way that does not make a replay quadratic. Modules
-//! follow the life of a request: [`acquire`] and its checks, [`queue`], [`deadlock`], [`endings`]; the rest is one module a
-//! command.
+//! follow the life of a request: `acquire` and its checks, `queue`, `deadlock`, `endings`; the rest is one module a command.
 
 mod acquire;
 mod cancel;

@@ -2,31 +2,31 @@
 
 use leasehold_state_machine::{Acquire, Attempt, Bounds, Outcome, REMEMBER_MS, RequestId, Wait};
 
-use super::tables::{Fate, Mark, Record};
-use super::{Model, limit_reached};
+use crate::tables::{Fate, Mark, Record};
+use crate::{Model, limit_reached};
 
 /// What two sends of one request must have in common.
-pub(super) fn body_of(acquire: &Acquire) -> Acquire {
+pub(crate) fn body_of(acquire: &Acquire) -> Acquire {
     Acquire { attempt: 0, lowest_unanswered: 0, wait: Wait::Try, ..acquire.clone() }
 }
 
 impl Model {
-    pub(super) fn remember_until(&self) -> u64 {
+    pub(crate) fn remember_until(&self) -> u64 {
         self.now + REMEMBER_MS
     }
 
     /// The instance's mark, if it refuses the id.
-    pub(super) fn mark_above(&self, id: RequestId) -> Option<u64> {
+    pub(crate) fn mark_above(&self, id: RequestId) -> Option<u64> {
         let mark = self.tables.marks.get(&id.client).filter(|mark| mark.until >= self.now)?;
         (id.counter < mark.lowest).then_some(mark.lowest)
     }
 
-    pub(super) fn put_record(&mut self, id: RequestId, attempt: Attempt, body: Option<Acquire>, fate: Fate) {
+    pub(crate) fn put_record(&mut self, id: RequestId, attempt: Attempt, body: Option<Acquire>, fate: Fate) {
         self.tables.set_record(id, Record { attempt, body, fate });
     }
 
     /// An instance spoke: its mark lives on, and rises. Tombstones below it are not needed any more.
-    pub(super) fn hear_of(&mut self, client: u64, lowest: u64) {
+    pub(crate) fn hear_of(&mut self, client: u64, lowest: u64) {
         let known = self.tables.marks.get(&client).copied();
         if known.is_none() && self.tables.marks.len() >= self.bounds.instances_max {
             return;
@@ -42,7 +42,7 @@ impl Model {
     }
 
     /// Why a new id cannot be remembered. A known one needs no room.
-    pub(super) fn no_room(&self, id: RequestId) -> Option<Outcome> {
+    pub(crate) fn no_room(&self, id: RequestId) -> Option<Outcome> {
         let Bounds { instances_max, requests_max, .. } = self.bounds;
         if self.tables.records.contains_key(&id) {
             None
