@@ -237,7 +237,9 @@ impl Model {
             }
             Hang::Session(session) => {
                 let lease = &self.tables.leases[&session];
-                let awaited = lease.waiters.iter().map(|number| self.tables.waiters[number].want.locks.len());
+                let waiters = lease.waiters.iter().map(|number| &self.tables.waiters[number].want);
+                // The lock of an upgrade is there with the grant that it converts.
+                let awaited = waiters.filter(|want| want.converts().is_none()).map(|want| want.locks.len());
                 let locks = lease.grants.len() + awaited.sum::<usize>() + want.locks.len();
                 let max = u64::from(limits.locks_per_lease_max);
                 if locks as u64 > max {

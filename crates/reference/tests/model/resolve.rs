@@ -8,7 +8,7 @@ use leasehold_state_machine::{
 };
 use proptest::sample::Index;
 
-use crate::steps::{self, ACTORS, CLIENTS, Exact, Lease, NAMES, NAMESPACES, Step, Token};
+use crate::steps::{self, ACTORS, CLIENTS, Exact, Lease, NAMES, NAMESPACES, SESSIONS, Step, Token};
 
 /// Clients' counters and what they sent.
 #[derive(Default)]
@@ -137,7 +137,7 @@ impl Sent {
 
     pub fn operation(&mut self, step: &Step, model: &Model) -> Operation {
         match step {
-            Step::Acquire(acquire) => Operation::Acquire(self.acquire(acquire)),
+            Step::Acquire(acquire) => Operation::Acquire(self.acquire(acquire, model)),
             Step::Convert { client, token, wrong_mode, wait_ms, lowest: distance, actor, flaw } => {
                 let held = lock_of(token, model);
                 let request = self.next(*client);
@@ -168,7 +168,7 @@ impl Sent {
             Step::Again { back } => self.earlier(*back).map_or(Operation::Tick, Operation::Acquire),
             Step::Later { back, more, wait_ms, lowest: distance, change_body } => {
                 let Some(mut acquire) = self.earlier(*back) else { return Operation::Tick };
-                acquire.attempt = acquire.attempt.saturating_add_signed(*more);
+                acquire.attempt = acquire.attempt.saturating_add_signed(*more).max(1);
                 acquire.lowest_unanswered = lowest(acquire.request.counter, *distance);
                 if let Some(wait_ms) = wait_ms {
                     acquire.wait = wait(*wait_ms);
@@ -193,7 +193,7 @@ impl Sent {
         }
     }
 
-    fn acquire(&mut self, step: &steps::Acquire) -> Acquire {
+    fn acquire(&mut self, step: &steps::Acquire, model: &Model) -> Acquire {
         let request = self.next(step.client);
         let mut locks: Vec<LockRequest> = Vec::new();
         for (name, wanted) in &step.locks {
@@ -201,17 +201,25 @@ impl Sent {
                 locks.push(LockRequest { name: NAMES[*name].into(), mode: mode(*wanted) });
             }
         }
-        let (lease, actor, owner) = match step.lease {
-            steps::LeaseRequest::Own { ttl_ms } => (LeaseRequest::Own { ttl_ms }, None, true),
-            steps::LeaseRequest::Session { session: number, owner } => {
-                (LeaseRequest::Session { session: session(number) }, step.actor, owner)
+        let mut namespace = NAMESPACES[step.namespace].to_owned();
+        let (lease, actor, owner) = match &step.lease {
+            steps::LeaseRequest::Own { ttl_ms } => (LeaseRequest::Own { ttl_ms: *ttl_ms }, None, true),
+            steps::LeaseRequest::Session { open, session: number, owner } => {
+                let sessions: Vec<LeaseId> = model.leases().filter(|lease| lease.is_session()).collect();
+                // Numbers beyond the sessions there may be stand for any open one.
+                let number = if *number >= SESSIONS { None } else { Some(session(*number)) };
+                let any = if sessions.is_empty() { session(0) } else { *open.get(&sessions) };
+                if let Some(known) = model.opened_as(any).filter(|_| number.is_none()) {
+                    namespace.clone_from(&known.namespace);
+                }
+                (LeaseRequest::Session { session: number.unwrap_or(any) }, step.actor, *owner)
             }
         };
         let mut acquire = Acquire {
             request,
             attempt: 1,
             lowest_unanswered: lowest(request.counter, step.lowest),
-            namespace: NAMESPACES[step.namespace].into(),
+            namespace,
             locks,
             owner: if owner { format!("owner {}", step.client) } else { String::new() },
             metadata: "m".repeat(step.client as usize),
@@ -244,7 +252,11 @@ fn by_token(step: &Step, model: &Model) -> Operation {
             Operation::Release(release)
         }
         Step::Renew { leases, all_or_nothing } => {
-            let leases = leases.iter().map(|one| renewal(one, model)).collect();
+            let mut leases: Vec<RenewLease> = leases.iter().map(|one| renewal(one, model)).collect();
+            if *all_or_nothing {
+                leases.sort_by_key(|one| one.lease);
+                leases.dedup_by_key(|one| one.lease);
+            }
             Operation::Renew(Renew { leases, all_or_nothing: *all_or_nothing })
         }
         Step::Close { lease } => Operation::CloseLease(CloseLease { lease: lease_of(lease, model) }),
@@ -283,7 +295,7 @@ fn by_token(step: &Step, model: &Model) -> Operation {
             Operation::SetLimits(set)
         }
         Step::Level { level } => Operation::SetLevel(SetLevel { level: *level }),
-        Step::Found => Operation::Found(crate::run::found(2)),
+        Step::Found => Operation::Found(crate::run::found(2, steps::founding_limits())),
         _ => Operation::Tick,
     }
 }
@@ -302,8 +314,7 @@ fn lock_of(token: &Token, model: &Model) -> ((String, String), FencingToken) {
         }
     };
     if held.is_empty() {
-        let last = FencingToken(model.next_token().0.saturating_sub(1));
-        return ((NAMESPACES[0].into(), NAMES[0].into()), last);
+        return lock_of(&Token::Back(1), model);
     }
     let (token, namespace, name) = index.get(&held).clone();
     let other = if name == "a" { "b" } else { "a" };

@@ -5,21 +5,33 @@ use std::collections::BTreeMap;
 use leasehold_reference::Model;
 use leasehold_state_machine::storage::SnapshotFile;
 use leasehold_state_machine::{
-    Batch, Bounds, ClusterId, Command, Effects, EntryId, Found, LeaderStamp, LeaseId, LogTime, Operation, Outcome,
-    Refusal, RowChange, StateMachine, codec,
+    Batch, Bounds, ClusterId, Command, Effects, EntryId, Found, LeaderStamp, LeaseId, Limits, LogTime, OpenSession,
+    Operation, Outcome, Refusal, RowChange, StateMachine, codec,
 };
 
 use crate::coverage::Seen;
 use crate::invariants;
 use crate::resolve::{Sent, session};
 use crate::script::Script;
-use crate::steps::{Entry, Log, NAMES, NAMESPACES, SESSIONS, Stamp, Step, Then, Time, founding_limits};
+use crate::steps::{Entry, Log, NAMES, NAMESPACES, SESSIONS, Stamp, Step, Then, Time, founding_limits, roomy_limits};
 
 /// What machine and model differ in.
 pub type Verdict = Result<(), String>;
 
-pub fn found(level: u32) -> Found {
-    Found { cluster: ClusterId(9), counter_start: 100, limits: founding_limits(), level }
+pub fn found(level: u32, limits: Limits) -> Found {
+    Found { cluster: ClusterId(9), counter_start: 100, limits, level }
+}
+
+fn opened(number: u64) -> Operation {
+    let owner = format!("opener {number}");
+    let namespace = NAMESPACES[0].to_owned();
+    Operation::OpenSession(OpenSession {
+        session: session(number),
+        namespace,
+        ttl_ms: 80_000,
+        owner,
+        metadata: "m".into(),
+    })
 }
 
 fn tight_bounds() -> Bounds {
@@ -76,9 +88,14 @@ impl Run {
     /// The whole of a log, from its founding on.
     pub fn log(&mut self, log: &Log) -> Verdict {
         let leader = self.leader;
-        let tick = Command { principal: None, not_after: None, operation: Operation::Tick };
-        let found = Command { operation: Operation::Found(found(log.level)), ..tick.clone() };
-        self.batch(Batch { at: LogTime(0), stamped_by: leader, commands: vec![tick, found] })?;
+        let limits = if log.crowd { roomy_limits() } else { founding_limits() };
+        let mut first = vec![Operation::Tick, Operation::Found(found(log.level, limits))];
+        if log.crowd {
+            first.extend((0..SESSIONS).map(opened));
+        }
+        let command = |operation| Command { principal: None, not_after: None, operation };
+        let commands = first.into_iter().map(command).collect();
+        self.batch(Batch { at: LogTime(0), stamped_by: leader, commands })?;
         for entry in &log.entries {
             self.entry(entry, log.pace)?;
         }

@@ -23,6 +23,8 @@ pub struct Log {
     pub pace: u64,
     /// The format level that it is founded with.
     pub level: u32,
+    /// Begins with open sessions that live long, and with roomy limits: there is much waiting, also in circles.
+    pub crowd: bool,
     pub entries: Vec<Entry>,
 }
 
@@ -168,8 +170,15 @@ pub enum Mode {
 
 #[derive(Debug, Clone)]
 pub enum LeaseRequest {
-    Own { ttl_ms: u64 },
-    Session { session: u64, owner: bool },
+    Own {
+        ttl_ms: u64,
+    },
+    /// An open one, if there is one; of `session` otherwise.
+    Session {
+        open: Index,
+        session: u64,
+        owner: bool,
+    },
 }
 
 /// Which token is meant.
@@ -208,10 +217,11 @@ pub enum Exact {
 }
 
 pub fn log() -> impl Strategy<Value = Log> {
-    let level = prop_oneof![5 => Just(2u32), 1 => Just(1u32)];
+    let level = prop_oneof![14 => Just(2u32), 1 => Just(1u32)];
     let pace = prop_oneof![Just(1u64), Just(4), Just(20)];
-    (any::<bool>(), pace, level, prop::collection::vec(entry(), 1..ENTRIES))
-        .prop_map(|(tight, pace, level, entries)| Log { tight, pace, level, entries })
+    let crowd = prop::bool::weighted(0.4);
+    (any::<bool>(), pace, level, crowd, prop::collection::vec(entry(), 1..ENTRIES))
+        .prop_map(|(tight, pace, level, crowd, entries)| Log { tight: tight && !crowd, pace, level, crowd, entries })
 }
 
 fn entry() -> impl Strategy<Value = Entry> {
@@ -237,7 +247,6 @@ fn entry() -> impl Strategy<Value = Entry> {
 
 fn step() -> impl Strategy<Value = Step> {
     let flaw = || prop_oneof![30 => Just(None), 1 => any::<Index>().prop_map(Some)];
-    let client = || 0..CLIENTS;
     let convert = (client(), token(), wrong_mode(), wait_ms(), lowest(), actor(), flaw()).prop_map(
         |(client, token, wrong_mode, wait_ms, lowest, actor, flaw)| Step::Convert {
             client,
@@ -250,11 +259,17 @@ fn step() -> impl Strategy<Value = Step> {
         },
     );
     let later_wait = prop_oneof![Just(None), wait_ms().prop_map(Some)];
-    let later = (0..10usize, -1..3i32, later_wait, lowest(), prop::bool::weighted(0.05)).prop_map(
-        |(back, more, wait_ms, lowest, change_body)| Step::Later { back, more, wait_ms, lowest, change_body },
-    );
+    let later =
+        (0..10usize, prop_oneof![1 => Just(-1i32), 10 => 0..3i32], later_wait, lowest(), prop::bool::weighted(0.05))
+            .prop_map(|(back, more, wait_ms, lowest, change_body)| Step::Later {
+                back,
+                more,
+                wait_ms,
+                lowest,
+                change_body,
+            });
     let release = (
-        prop_oneof![8 => prop::collection::vec(token(), 1), 2 => prop::collection::vec(token(), 0..4)],
+        prop_oneof![8 => prop::collection::vec(token(), 1), 2 => prop::collection::vec(token(), 1..4)],
         any::<bool>(),
         flaw(),
     )
@@ -272,8 +287,8 @@ fn step() -> impl Strategy<Value = Step> {
         9 => convert,
         5 => (0..12usize).prop_map(|back| Step::Again { back }),
         7 => later,
-        6 => (0..8usize, prop_oneof![9 => 1..4u32, 1 => Just(0u32)]).prop_map(|(back, attempt)| Step::Cancel { back, attempt }),
-        1 => (client(), 0..4u64, 0..4u32)
+        6 => (0..8usize, prop_oneof![99 => 1..4u32, 1 => Just(0u32)]).prop_map(|(back, attempt)| Step::Cancel { back, attempt }),
+        1 => (client(), 0..4u64, 1..4u32)
             .prop_map(|(client, ahead, attempt)| Step::CancelUnknown { client, ahead, attempt }),
         11 => release,
         6 => renew,
@@ -299,12 +314,13 @@ fn acquire() -> impl Strategy<Value = Acquire> {
     ];
     let lease = prop_oneof![
         3 => ttl_ms().prop_map(|ttl_ms| LeaseRequest::Own { ttl_ms }),
-        4 => (0..SESSIONS, prop::bool::weighted(0.9)).prop_map(|(session, owner)| LeaseRequest::Session { session, owner }),
+        5 => (any::<Index>(), 0..SESSIONS * 4, prop::bool::weighted(0.9))
+            .prop_map(|(open, session, owner)| LeaseRequest::Session { open, session, owner }),
     ];
     let delay_ms = prop_oneof![5 => Just(0u64), 1 => 1..400u64];
     let value = prop_oneof![8 => Just(0u8), 1 => 1..3u8];
     let flaw = prop_oneof![30 => Just(None), 1 => any::<Index>().prop_map(Some)];
-    ((0..CLIENTS, namespace(), locks, lease, wait_ms()), (lowest(), actor(), delay_ms, value, flaw)).prop_map(
+    ((client(), namespace(), locks, lease, wait_ms()), (lowest(), actor(), delay_ms, value, flaw)).prop_map(
         |((client, namespace, locks, lease, wait_ms), (lowest, actor, delay_ms, value, flaw))| Acquire {
             client,
             namespace,
@@ -318,6 +334,11 @@ fn acquire() -> impl Strategy<Value = Acquire> {
             flaw,
         },
     )
+}
+
+/// The last one is rare: tight bounds have no room for it.
+fn client() -> impl Strategy<Value = u64> {
+    prop_oneof![20 => 0..CLIENTS - 1, 1 => Just(CLIENTS - 1)]
 }
 
 fn mode() -> impl Strategy<Value = Mode> {
@@ -398,6 +419,11 @@ pub fn founding_limits() -> Limits {
         reason_bytes_max: 8,
         ..Limits::default()
     }
+}
+
+/// The same with room for a crowd.
+pub fn roomy_limits() -> Limits {
+    Limits { leases_max: 30, waiters_per_lock_max: 10, locks_per_lease_max: 12, ..founding_limits() }
 }
 
 fn limits() -> impl Strategy<Value = Limits> {
