@@ -8,6 +8,7 @@ use leasehold_state_machine::storage::{Checkpoint, SnapshotFile};
 use rustix::fs::FlockOperation;
 
 use crate::StartError;
+use crate::level::{AboveLevel, LevelGuard};
 use crate::log_store::LogStore;
 use crate::runtime::spawn_blocking;
 use crate::types::log_id;
@@ -54,10 +55,11 @@ pub(crate) struct Recovered {
     pub(crate) snapshot: Option<SnapshotFile>,
 }
 
-/// Opens log, checkpoint and snapshot, and brings them into agreement.
-pub(crate) async fn recover(dir: &DataDir) -> Result<Recovered, StartError> {
+/// Opens log, checkpoint and snapshot, and brings them into agreement. Tables of a higher level than this node supports are
+/// refused, and left as they are.
+pub(crate) async fn recover(dir: &DataDir, level_max: u32) -> Result<Recovered, StartError> {
     let (log_dir, checkpoint_dir, snapshot_dir) = (dir.log(), dir.checkpoint(), dir.snapshots());
-    let work = move || open_all(&log_dir, &checkpoint_dir, &snapshot_dir);
+    let work = move || open_all(&log_dir, &checkpoint_dir, &snapshot_dir, level_max);
     let recovered = spawn_blocking(work).await.map_err(|error| StartError::Data(error.to_string()))??;
     let (applied, last) = (recovered.state.applied(), recovered.log.last());
     if let Some(applied) = applied
@@ -71,17 +73,25 @@ pub(crate) async fn recover(dir: &DataDir) -> Result<Recovered, StartError> {
     Ok(recovered)
 }
 
-fn open_all(log_dir: &Path, checkpoint_dir: &Path, snapshot_dir: &Path) -> Result<Recovered, StartError> {
+fn open_all(
+    log_dir: &Path,
+    checkpoint_dir: &Path,
+    snapshot_dir: &Path,
+    level_max: u32,
+) -> Result<Recovered, StartError> {
     let data = |error: &dyn std::fmt::Display| StartError::Data(error.to_string());
     let log = LogStore::open(log_dir).map_err(|error| data(&error))?;
     std::fs::create_dir_all(snapshot_dir).map_err(|error| data(&error))?;
     let snapshot = SnapshotFile::newest(snapshot_dir).map_err(|error| data(&error))?;
     let purged = log.purged().map(|id| id.index);
-    let (checkpoint, state) = open_checkpoint(checkpoint_dir)?;
+    let level = LevelGuard::new(level_max);
+    let (checkpoint, state) = open_checkpoint(checkpoint_dir, &level)?;
     let state = match choose(state, snapshot.as_ref(), purged)? {
         Source::Checkpoint(state) => *state,
         Source::Nothing => StateMachine::new(),
         Source::Snapshot(file) => {
+            let head = file.state_head().map_err(|error| data(&error))?;
+            level.check_tables("snapshot", &file.path, head.level).map_err(above)?;
             let state = file.load().map_err(|error| data(&error))?;
             checkpoint.install(file).map_err(|error| data(&error))?;
             tracing::info!(log_index = index_of(&state), "rebuilt the tables from snapshot {}", file.path.display());
@@ -124,14 +134,22 @@ fn choose(
     }
 }
 
-/// Opens the checkpoint; one that cannot be used is thrown away, because snapshot and log have it all.
-fn open_checkpoint(dir: &Path) -> Result<(Checkpoint, Option<StateMachine>), StartError> {
+fn above(error: AboveLevel) -> StartError {
+    StartError::Level(error.to_string())
+}
+
+/// Opens the checkpoint; one that cannot be used is thrown away, because snapshot and log have it all. One of a higher level
+/// than this node supports is not even read: it is whole, for another build.
+fn open_checkpoint(dir: &Path, level: &LevelGuard) -> Result<(Checkpoint, Option<StateMachine>), StartError> {
     let opened = Checkpoint::open(dir).and_then(|checkpoint| {
-        let state = checkpoint.load()?;
-        Ok((checkpoint, state))
+        let head = checkpoint.head()?;
+        let refused = head.and_then(|head| level.check_tables("checkpoint", dir, head.level).err());
+        let state = if refused.is_none() { checkpoint.load()? } else { None };
+        Ok((checkpoint, state, refused))
     });
     match opened {
-        Ok(found) => Ok(found),
+        Ok((_, _, Some(refused))) => Err(above(refused)),
+        Ok((checkpoint, state, None)) => Ok((checkpoint, state)),
         Err(error) if !error.is_discardable() => Err(StartError::Data(error.to_string())),
         Err(error) => {
             tracing::warn!(%error, "the checkpoint cannot be used; rebuilding it from snapshot and log");

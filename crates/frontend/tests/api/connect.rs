@@ -1,59 +1,14 @@
 //! The stream: many operations, answered as they finish.
 
-use std::collections::HashMap;
-
 use leasehold_frontend::FrontendOptions;
 use leasehold_proto::v1;
 use leasehold_proto::v1::answer::Answer as Body;
 use leasehold_proto::v1::operation::Operation as Asked;
 use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Code, Streaming};
+use tonic::Code;
 
-use crate::server::{Server, acquire, eventually, granted, soon};
-
-/// The client's end of a stream.
-struct Stream {
-    requests: mpsc::Sender<v1::ConnectRequest>,
-    answers: Streaming<v1::ConnectResponse>,
-    early: HashMap<u64, Body>,
-}
-
-impl Stream {
-    async fn open(server: &Server) -> Self {
-        let (requests, receiver) = mpsc::channel(64);
-        let answers = server.locks().connect(ReceiverStream::new(receiver)).await.unwrap().into_inner();
-        Self { requests, answers, early: HashMap::new() }
-    }
-
-    async fn ask(&self, operations: Vec<(u64, Asked)>) {
-        let operations = operations
-            .into_iter()
-            .map(|(id, asked)| v1::Operation { id, timeout_ms: 0, operation: Some(asked) })
-            .collect();
-        self.requests.send(v1::ConnectRequest { operations }).await.unwrap();
-    }
-
-    /// The answer to one operation, whatever else comes before it.
-    async fn answer(&mut self, id: u64) -> Body {
-        loop {
-            if let Some(body) = self.early.remove(&id) {
-                return body;
-            }
-            let message = soon(self.answers.message()).await.unwrap().expect("the stream goes on");
-            for answer in message.answers {
-                assert!(self.early.insert(answer.id, answer.answer.unwrap()).is_none(), "answered twice");
-            }
-        }
-    }
-
-    async fn error(&mut self, id: u64) -> v1::Error {
-        match self.answer(id).await {
-            Body::Error(error) => error,
-            other => panic!("no error: {other:?}"),
-        }
-    }
-}
+use crate::server::{Server, acquire, eventually, granted, release, renewal, soon};
+use crate::stream::Stream;
 
 fn get(name: &str) -> Asked {
     Asked::Get(v1::GetRequest { name: name.into(), ..Default::default() })
@@ -76,14 +31,14 @@ async fn a_stream_renews_releases_lists_and_closes() {
     let server = Server::start().await;
     let mut stream = Stream::open(&server).await;
     let (grant, lease) = server.hold("a").await;
-    let leases = vec![v1::RenewLease { lease: lease.clone(), ttl_ms: 0 }];
-    stream.ask(vec![(1, Asked::Renew(v1::RenewRequest { leases }))]).await;
+    let leases = vec![v1::RenewLease { lease: lease.clone(), ttl_ms: 0, exact_for_token: 0 }];
+    stream.ask(vec![(1, Asked::Renew(renewal(leases)))]).await;
     assert!(matches!(stream.answer(1).await, Body::Renew(renewed) if renewed.leases[0].alive));
     stream.ask(vec![(2, Asked::List(v1::ListRequest::default())), (3, get("a"))]).await;
     assert!(matches!(stream.answer(2).await, Body::List(list) if list.locks.len() == 1));
     assert!(matches!(stream.answer(3).await, Body::Get(got) if got.lock.as_ref().unwrap().holders.len() == 1));
-    let release = v1::ReleaseRequest { namespace: String::new(), name: "a".into(), token: grant.token };
-    stream.ask(vec![(4, Asked::Release(release))]).await;
+    let request = release("a", grant.token);
+    stream.ask(vec![(4, Asked::Release(request))]).await;
     assert!(matches!(stream.answer(4).await, Body::Release(released) if released.released));
     stream.ask(vec![(5, Asked::CloseLease(v1::CloseLeaseRequest { lease }))]).await;
     assert!(matches!(stream.answer(5).await, Body::CloseLease(closed) if !closed.closed));
@@ -119,8 +74,8 @@ async fn waits_do_not_hold_up_what_comes_after_them() {
     let refused = stream.error(9).await;
     assert_eq!((refused.code, refused.field.as_str()), (Code::ResourceExhausted.into(), "stream_waits_max"));
     eventually("queued", || server.queue_length("a") == 8).await;
-    let release = v1::ReleaseRequest { namespace: String::new(), name: "a".into(), token: grant.token };
-    stream.ask(vec![(20, Asked::Release(release))]).await;
+    let request = release("a", grant.token);
+    stream.ask(vec![(20, Asked::Release(request))]).await;
     assert!(matches!(stream.answer(20).await, Body::Release(released) if released.released));
     eventually("one granted", || server.queue_length("a") == 7).await;
 }
