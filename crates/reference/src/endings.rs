@@ -47,6 +47,9 @@ impl Model {
         if grant.delay_ms > 0 && matches!(reason, LossReason::Expired | LossReason::Forced) {
             self.tables.delay(&grant.lock, self.now + grant.delay_ms);
         }
+        if reason == LossReason::Forced {
+            self.tables.leases.get_mut(&grant.lease).expect("a grant hangs on a lease").forced += 1;
+        }
         self.end_request_without_grants(&grant, reason);
         self.end_upgrade_of(token, grant.lease, reason);
         let lease = &self.tables.leases[&grant.lease];

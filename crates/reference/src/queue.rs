@@ -126,6 +126,7 @@ impl Model {
                 deadline: self.now + ttl_ms,
                 confirm,
                 since: self.now,
+                forced: 0,
                 session: None,
                 grants: Default::default(),
                 waiters: Default::default(),

@@ -48,9 +48,10 @@ impl Model {
         let lease = self.tables.leases.get_mut(&one.lease).expect("the lease is alive");
         lease.ttl_ms = one.ttl_ms.unwrap_or(lease.ttl_ms);
         lease.confirm = false;
+        let forced = lease.forced;
         let asked = self.now + lease.ttl_ms;
         let deadline = if one.exact.is_some() { asked } else { lease.deadline.max(asked) };
         self.tables.set_deadline(one.lease, deadline);
-        Renewed::Alive { left_ms: deadline - self.now }
+        Renewed::Alive { left_ms: deadline - self.now, forced }
     }
 }

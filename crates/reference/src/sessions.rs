@@ -37,6 +37,7 @@ impl Model {
                 deadline: self.now + open.ttl_ms,
                 confirm: false,
                 since: self.now,
+                forced: 0,
                 session: Some(open.clone()),
                 grants: Default::default(),
                 waiters: Default::default(),

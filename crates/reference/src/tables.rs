@@ -63,6 +63,8 @@ pub(crate) struct Lease {
     /// Its grant ended a wait and nobody has renewed it since.
     pub(crate) confirm: bool,
     pub(crate) since: u64,
+    /// Grants of it that were ended by force.
+    pub(crate) forced: u64,
     /// How it was opened, if it is a session.
     pub(crate) session: Option<OpenSession>,
     pub(crate) grants: BTreeSet<u64>,

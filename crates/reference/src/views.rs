@@ -117,7 +117,8 @@ impl Model {
     }
 
     pub(crate) fn delay_left_ms(&self, key: &LockKey) -> u64 {
-        self.tables.delays.get(key).map_or(0, |delay| delay.until.saturating_sub(self.now))
+        // It runs until its last millisecond is over.
+        self.tables.delays.get(key).map_or(0, |delay| (delay.until + 1).saturating_sub(self.now))
     }
 
     /// The holders that a refusal lists.
@@ -181,6 +182,7 @@ impl Model {
             open_ms: self.now - lease.since,
             grants: grants.collect(),
             waits: lease.waiters.len(),
+            forced: lease.forced,
         })
     }
 

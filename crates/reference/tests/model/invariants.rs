@@ -40,9 +40,8 @@ pub fn check(machine: &StateMachine, before: &Before, effects: &Effects) -> Verd
     for lock in &locks {
         holders_go_together(lock)?;
     }
-    // What is due but not yet removed still stands in the way, and so does a lock-delay in its last millisecond, of which
-    // nothing is left to see.
-    let overdue = machine.earliest_deadline().is_some_and(|deadline| deadline <= machine.now());
+    // What is due but not yet removed still stands in the way.
+    let overdue = machine.earliest_deadline().is_some_and(|deadline| deadline < machine.now());
     if !overdue {
         nobody_waits_who_could_go(&locks)?;
     }

@@ -69,10 +69,9 @@ const ACQUIRE_FLAWS: &[fn(&mut Acquire)] = &[
     |a| a.lease = LeaseRequest::Own { ttl_ms: 5 },
     |a| a.lease = LeaseRequest::Own { ttl_ms: u64::MAX },
     |a| a.lease = LeaseRequest::Session { session: LeaseId(7) },
-    // TEMP
     // Of the first acquires: no session, but alive for a while.
-    //|a| a.lease = LeaseRequest::Session { session: LeaseId(100) },
-    //|a| a.lease = LeaseRequest::Session { session: LeaseId(103) },
+    |a| a.lease = LeaseRequest::Session { session: LeaseId(100) },
+    |a| a.lease = LeaseRequest::Session { session: LeaseId(103) },
     |a| a.actor = Some(String::new()),
     |a| a.actor = Some("long".into()),
     |a| a.lock_delay_ms = 501,
