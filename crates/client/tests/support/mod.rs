@@ -240,7 +240,8 @@ impl Asked {
         let grants: Vec<_> = request.locks.iter().zip(token..).map(grant).collect();
         self.ledger.grants.lock().unwrap().extend(grants.clone());
         let lease = if request.session.is_empty() { format!("{token:x}") } else { request.session.clone() };
-        self.acquired(v1::acquire_response::Result::Granted(v1::Granted { lease, grants, ttl_ms, confirm })).await;
+        self.acquired(v1::acquire_response::Result::Granted(v1::Granted { lease, grants, ttl_ms, confirm, forced: 0 }))
+            .await;
     }
 
     pub(crate) async fn acquired(self, result: v1::acquire_response::Result) {
