@@ -55,11 +55,13 @@ impl Model {
                 if new.converts().is_some() { queue.push_front(new) } else { queue.push_back(new) }
             }
             for (place, waiting) in queue.iter().enumerate() {
+                // TEMP
+                let skip = usize::from(new.converts().is_some() && new.keys().any(|wanted| wanted == key));
                 let Some(from) = node(waiting) else { continue };
                 let mode = waiting.mode_at(&key.1);
                 let holders = self.tables.holders(&key).filter(|(token, _)| Some(*token) != waiting.converts());
                 let holders = holders.map(|(_, grant)| (grant.mode, grant.lease, grant.actor.clone()));
-                let ahead = queue.iter().take(place);
+                let ahead = queue.iter().take(place).skip(skip);
                 let ahead = ahead.filter_map(|w| Some((w.mode_at(&key.1), w.lease()?, w.actor.clone())));
                 for (other, lease, actor) in holders.chain(ahead) {
                     if let Some(actor) = actor.filter(|_| !go_together(mode, other)) {

@@ -185,6 +185,6 @@ impl Model {
             token: FencingToken(token),
         });
         let left_ms = if row.confirm { 0 } else { row.deadline.saturating_sub(self.now) };
-        Granted { lease, grants: locks.collect(), left_ms, confirm: row.confirm }
+        Granted { lease, grants: locks.collect(), left_ms, confirm: row.confirm, forced: row.forced }
     }
 }

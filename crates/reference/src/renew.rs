@@ -22,7 +22,10 @@ impl Model {
             });
         }
         if renew.all_or_nothing && renewed.iter().all(|one| *one == Renewed::Untouched) {
-            renewed = renew.leases.iter().map(|one| self.renew_one(one)).collect();
+            // As it was looked at: one lease may be named twice.
+            let ttl_ms = |one: &RenewLease| one.ttl_ms.unwrap_or(self.tables.leases[&one.lease].ttl_ms);
+            let looked_at = renew.leases.iter().map(|one| RenewLease { ttl_ms: Some(ttl_ms(one)), ..*one });
+            renewed = looked_at.collect::<Vec<_>>().iter().map(|one| self.renew_one(one)).collect();
         }
         Outcome::Renewed(renewed)
     }

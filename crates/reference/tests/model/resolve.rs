@@ -206,12 +206,15 @@ impl Sent {
             steps::LeaseRequest::Session { open, session: number, owner } => {
                 let sessions: Vec<LeaseId> = model.leases().filter(|lease| lease.is_session()).collect();
                 // Numbers beyond the sessions there may be stand for any open one.
-                let number = if *number >= SESSIONS { None } else { Some(session(*number)) };
-                let any = if sessions.is_empty() { session(0) } else { *open.get(&sessions) };
-                if let Some(known) = model.opened_as(any).filter(|_| number.is_none()) {
-                    namespace.clone_from(&known.namespace);
+                if *number < SESSIONS {
+                    (LeaseRequest::Session { session: session(*number) }, step.actor, *owner)
+                } else if sessions.is_empty() {
+                    (LeaseRequest::Own { ttl_ms: 1_000 }, None, true)
+                } else {
+                    let any = *open.get(&sessions);
+                    namespace = model.opened_as(any).map_or(namespace, |known| known.namespace.clone());
+                    (LeaseRequest::Session { session: any }, step.actor, *owner)
                 }
-                (LeaseRequest::Session { session: number.unwrap_or(any) }, step.actor, *owner)
             }
         };
         let mut acquire = Acquire {
@@ -251,11 +254,7 @@ fn by_token(step: &Step, model: &Model) -> Operation {
             Operation::Release(release)
         }
         Step::Renew { leases, all_or_nothing } => {
-            let mut leases: Vec<RenewLease> = leases.iter().map(|one| renewal(one, model)).collect();
-            if *all_or_nothing {
-                leases.sort_by_key(|one| one.lease);
-                leases.dedup_by_key(|one| one.lease);
-            }
+            let leases = leases.iter().map(|one| renewal(one, model)).collect();
             Operation::Renew(Renew { leases, all_or_nothing: *all_or_nothing })
         }
         Step::Close { lease } => Operation::CloseLease(CloseLease { lease: lease_of(lease, model) }),

@@ -221,7 +221,11 @@ pub fn log() -> impl Strategy<Value = Log> {
     let pace = prop_oneof![Just(1u64), Just(4), Just(20)];
     let crowd = prop::bool::weighted(0.4);
     (any::<bool>(), pace, level, crowd, prop::collection::vec(entry(), 1..ENTRIES))
-        .prop_map(|(tight, pace, level, crowd, entries)| Log { tight: tight && !crowd, pace, level, crowd, entries })
+        .prop_map(|(tight, pace, level, crowd, entries)| {
+            // A crowd needs time to gather.
+            let pace = if crowd { 20 } else { pace };
+            Log { tight: tight && !crowd, pace, level, crowd, entries }
+        })
 }
 
 fn entry() -> impl Strategy<Value = Entry> {
@@ -314,7 +318,7 @@ fn acquire() -> impl Strategy<Value = Acquire> {
     ];
     let lease = prop_oneof![
         3 => ttl_ms().prop_map(|ttl_ms| LeaseRequest::Own { ttl_ms }),
-        5 => (any::<Index>(), 0..SESSIONS * 4, prop::bool::weighted(0.9))
+        5 => (any::<Index>(), 0..SESSIONS * 8, prop::bool::weighted(0.9))
             .prop_map(|(open, session, owner)| LeaseRequest::Session { open, session, owner }),
     ];
     let delay_ms = prop_oneof![5 => Just(0u64), 1 => 1..400u64];
@@ -428,7 +432,7 @@ pub fn roomy_limits() -> Limits {
 
 fn limits() -> impl Strategy<Value = Limits> {
     let most = 2..10u64;
-    (50..200u64, 2_000..90_000u64, most, 1..5u32, (1..5u32, 1..6u32), (1..4u32, 300..500u64)).prop_map(
+    (50..200u64, 2_000..90_000u64, most, 1..5u32, (2..5u32, 2..7u32), (1..4u32, 300..500u64)).prop_map(
         |(ttl_ms_min, ttl_ms_max, leases_max, waiters_per_lock_max, locks, (name_bytes_max, lock_delay_ms_max))| {
             Limits {
                 ttl_ms_min,
