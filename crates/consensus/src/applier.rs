@@ -14,6 +14,7 @@ use openraft::type_config::alias::{SnapshotMetaOf, SnapshotOf};
 use parking_lot::{Mutex, RwLockWriteGuard};
 
 use crate::checkpointer::Checkpointer;
+use crate::level::AboveLevel;
 use crate::runtime::spawn_blocking;
 use crate::shared::Shared;
 use crate::types::{BatchBytes, LogId, Member, Membership, Outcomes, StoredMembership, TypeConfig, entry_id, log_id};
@@ -82,11 +83,13 @@ impl Applier {
             self.shared.leader_clock.lock().advance(now, self.shared.clock.monotonic());
         }
         let mut state = self.shared.state.write();
+        // Before anything of it is applied: half an entry would be a state that no other node has.
+        self.shared.level.check_batch(entry.index, &batch, &state).map_err(unsupported)?;
         let effects = state.apply(entry, &batch);
         assert_eq!(effects.outcomes.len(), batch.commands.len(), "one outcome per command");
         let state = RwLockWriteGuard::downgrade(state);
-        self.shared.observer.applied(&effects.events, &state);
-        self.shared.publish_times(&state);
+        self.shared.observer.applied(effects.events.into(), &state);
+        self.shared.publish(&state);
         Ok(Outcomes(effects.outcomes))
     }
 
@@ -118,6 +121,10 @@ impl Applier {
         self.start_clock_if_leading(entry);
         Ok(outcomes)
     }
+}
+
+fn unsupported(error: AboveLevel) -> io::Error {
+    io::Error::new(io::ErrorKind::Unsupported, error)
 }
 
 /// The membership that a state recorded, as openraft wants it.
@@ -174,15 +181,19 @@ impl RaftStateMachine<TypeConfig> for Applier {
     ) -> Result<(), io::Error> {
         let index = meta.last_log_id.map_or(0, |id| id.index);
         let shared = Arc::clone(&self.shared);
+        let check = {
+            let (shared, path) = (Arc::clone(&self.shared), snapshot.path.clone());
+            move |state: &StateMachine| shared.level.check_state(format!("snapshot {}", path.display()), state)
+        };
         // The file is durable already: a crash from here on finds it, whatever became of the checkpoint.
         let swap = move |state| {
             let mut tables = shared.state.write();
             *tables = state;
             let tables = RwLockWriteGuard::downgrade(tables);
             shared.observer.reset(&tables);
-            shared.publish_times(&tables);
+            shared.publish(&tables);
         };
-        self.checkpointer.install(snapshot.clone(), swap).await?;
+        self.checkpointer.install(snapshot.clone(), check, swap).await?;
         self.shared.applied.send_replace(index);
         self.snapshots.keep(snapshot).await?;
         tracing::info!(log_index = index, "installed a snapshot");

@@ -67,16 +67,28 @@ impl Checkpointer {
     }
 
     /// Reads a snapshot, replaces the checkpoint by it, then calls `swap` with its state before any other checkpoint.
-    pub(crate) async fn install(&self, file: SnapshotFile, swap: impl FnOnce(StateMachine)) -> io::Result<()> {
+    /// One that does not load, or that `check` refuses, changes nothing.
+    pub(crate) async fn install<E>(
+        &self,
+        file: SnapshotFile,
+        check: impl FnOnce(&StateMachine) -> Result<(), E> + Send + 'static,
+        swap: impl FnOnce(StateMachine),
+    ) -> io::Result<()>
+    where
+        E: std::error::Error + Send + Sync + 'static,
+    {
         let mut broken = self.broken.lock().await;
+        let load = move || -> io::Result<(SnapshotFile, StateMachine)> {
+            let state = file.load().map_err(io::Error::other)?;
+            check(&state).map_err(io::Error::other)?;
+            Ok((file, state))
+        };
+        let (file, state) = spawn_blocking(load).await.map_err(io::Error::other)??;
         *broken = true;
         let checkpoint = self.checkpoint.clone();
-        let work = move || -> io::Result<StateMachine> {
-            let state = file.load().map_err(io::Error::other)?;
-            checkpoint.install(&file).map_err(io::Error::other)?;
-            Ok(state)
-        };
-        swap(spawn_blocking(work).await.map_err(io::Error::other)??);
+        let install = move || checkpoint.install(&file).map_err(io::Error::other);
+        spawn_blocking(install).await.map_err(io::Error::other)??;
+        swap(state);
         *broken = false;
         Ok(())
     }

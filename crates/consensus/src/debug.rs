@@ -4,10 +4,11 @@ use std::io::Write;
 use std::path::Path;
 
 use leasehold_state_machine::storage::SnapshotFile;
-use leasehold_state_machine::{Batch, Command, LeaderStamp, Outcome, StateMachine, codec};
+use leasehold_state_machine::{Batch, Command, LEVEL_MAX, LeaderStamp, Outcome, StateMachine, codec};
 use openraft::entry::EntryPayload;
 use serde::Serialize;
 
+use crate::level::LevelGuard;
 use crate::log_store::LogStore;
 use crate::recovery::DataDir;
 use crate::types::{Entry, entry_id};
@@ -87,6 +88,10 @@ fn line(state: &mut StateMachine, entry: Entry, committed: u64) -> Result<Line, 
             ("normal", Some(batch.map_err(|error| DumpError(format!("log entry {}: {error}", id.index)))?))
         }
     };
+    if let Some(batch) = batch.as_ref().filter(|_| applies) {
+        let level = LevelGuard::new(LEVEL_MAX);
+        level.check_batch(id.index, batch, state).map_err(|error| DumpError(error.to_string()))?;
+    }
     let outcomes = applies.then(|| match (&entry.payload, &batch) {
         (EntryPayload::Membership(membership), _) => {
             state.apply_membership(id, codec::encode(membership));

@@ -31,6 +31,16 @@ pub enum SubmitError {
         /// The bound.
         max: usize,
     },
+    /// The operation needs a higher format level than the cluster has. Nothing was done.
+    #[error(
+        "this needs format level {needed}, the cluster is at {level}: raise it once every node supports it; nothing was done"
+    )]
+    Level {
+        /// The level that the operation needs.
+        needed: u32,
+        /// The level in force.
+        level: u32,
+    },
     /// The node is stopping.
     #[error("this node is stopping")]
     Stopping,
@@ -62,6 +72,9 @@ pub enum StartError {
     /// The cluster knows this node id by another data folder.
     #[error("{0}")]
     Identity(String),
+    /// The data folder holds what needs a higher format level than this node supports. Nothing was changed in it.
+    #[error("{0}")]
+    Level(String),
     /// openraft refused to start.
     #[error("raft does not start: {0}")]
     Raft(String),
@@ -76,4 +89,6 @@ pub enum StopReason {
     Fatal(String),
     /// The cluster knows this node id by another data folder.
     Identity(String),
+    /// The cluster has a higher format level than this node supports. It stopped before it would have diverged.
+    Level(String),
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use leasehold_proto::peer as pb;
-use leasehold_state_machine::ClusterId;
+use leasehold_state_machine::{ClusterId, LEVEL_FIRST};
 use openraft::async_runtime::WatchReceiver as _;
 use openraft::errors::{InitializeError, RaftError};
 use tokio_util::sync::CancellationToken;
@@ -128,11 +128,12 @@ impl Formation {
         };
         let mut members = BTreeMap::new();
         for (id, address) in &self.options.peers {
-            let (incarnation, client_address) = match answers.get(id) {
-                Some(answer) => (answer.incarnation, answer.address.clone()),
-                None => (own.incarnation, self.options.client_address.clone()),
+            let (incarnation, client_address, level_max) = match answers.get(id) {
+                // A build that does not tell its level knows the first one only.
+                Some(answer) => (answer.incarnation, answer.address.clone(), answer.level_max.max(LEVEL_FIRST)),
+                None => (own.incarnation, self.options.client_address.clone(), self.options.level_max),
             };
-            members.insert(*id, Member { peer_address: address.clone(), client_address, incarnation });
+            members.insert(*id, Member { peer_address: address.clone(), client_address, incarnation, level_max });
         }
         tracing::info!(%cluster, members = members.len(), "forming the cluster");
         match self.raft.initialize(members).await {

@@ -160,6 +160,7 @@ fn fate_from_pb(result: Option<Wire>) -> Fate {
         },
         Some(Wire::NotProposed(refused)) => match refused.reason() {
             pb::not_proposed::Reason::Busy => Fate::Busy,
+            pb::not_proposed::Reason::AboveLevel => Fate::AboveLevel,
             pb::not_proposed::Reason::NotLeader | pb::not_proposed::Reason::Unspecified => Fate::NotLeader,
         },
         Some(Wire::FateUnknown(_)) | None => Fate::Unknown,
@@ -173,6 +174,7 @@ pub(crate) fn fate_to_pb(id: u64, fate: Fate) -> pb::ForwardedOutcome {
         Fate::Outcome(outcome) => Wire::Outcome(Bytes::from(codec::encode(&outcome))),
         Fate::NotLeader => refused(pb::not_proposed::Reason::NotLeader),
         Fate::Busy => refused(pb::not_proposed::Reason::Busy),
+        Fate::AboveLevel => refused(pb::not_proposed::Reason::AboveLevel),
         Fate::Unknown => Wire::FateUnknown(true),
     };
     pb::ForwardedOutcome { id, result: Some(result) }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::join_all;
 use leasehold_state_machine::{
-    CALL_MS_MAX, Command, Event, LogTime, Operation, Outcome, STEP_MS_MAX, StateMachine, codec,
+    CALL_MS_MAX, Command, Event, LogTime, Operation, Outcome, Refusal, STEP_MS_MAX, SetLevel, StateMachine, codec,
 };
 use openraft::async_runtime::WatchReceiver as _;
 use parking_lot::{Mutex, RwLockReadGuard};
@@ -34,7 +34,7 @@ use crate::runtime::spawn;
 use crate::shared::Shared;
 use crate::transport::Transport;
 use crate::types::{Member, Raft};
-use crate::{ClusterStatus, NodeOptions, Readiness, raft_config, status};
+use crate::{ClusterStatus, NodeOptions, RaiseLevelError, RaisedLevel, Readiness, raft_config, raise_level, status};
 
 /// Between two tries to reach a leader.
 const RETRY: Duration = Duration::from_millis(20);
@@ -45,9 +45,10 @@ const SHUTDOWN_STEP_MAX: Duration = Duration::from_secs(5);
 
 /// Hears of everything that this node applies, in order, from the apply task: must be quick and never block.
 pub trait ApplyObserver: Send + Sync + 'static {
-    /// One entry was applied. `state` is the state right after it.
-    fn applied(&self, events: &[Event], state: &StateMachine);
-    /// A snapshot was installed: events were skipped. Every registered request is to be looked up in `state`.
+    /// One entry was applied. `state` is the state right after it; the events are shared, so that keeping them is cheap.
+    fn applied(&self, events: Arc<[Event]>, state: &StateMachine);
+    /// The state that comes before the next events: once at the start, with what was recovered, and whenever a snapshot was
+    /// installed. Events were skipped; every registered request is to be looked up in `state`.
     fn reset(&self, state: &StateMachine);
 }
 
@@ -86,9 +87,10 @@ impl Node {
         options.validate()?;
         let data_dir = DataDir::lock(&options.data_dir)?;
         let identity = Arc::new(IdentityFile::open(&options.data_dir, options.node_id)?);
-        let found = recover(&data_dir).await?;
+        let found = recover(&data_dir, options.level_max).await?;
         let tuning = &options.tuning;
-        let shared = Shared::new(options.clock.clone(), found.state, tuning.drift_max_ppm, observer);
+        let clock = options.clock.clone();
+        let shared = Shared::new(clock, found.state, tuning.drift_max_ppm, options.level_max, observer);
         let checkpointer = Checkpointer::new(Arc::clone(&shared), found.checkpoint);
         let snapshots = Arc::new(Snapshots { dir: data_dir.snapshots(), newest: Mutex::new(found.snapshot) });
         let applier =
@@ -97,9 +99,11 @@ impl Node {
         let network = Network::new(Arc::clone(&transport));
         let log = found.log;
         let config = raft_config::config(tuning)?;
-        let raft = Raft::new(options.node_id, config, network, log.clone(), applier)
-            .await
-            .map_err(|error| StartError::Raft(error.to_string()))?;
+        let raft = Raft::new(options.node_id, config, network, log.clone(), applier).await.map_err(|error| {
+            // It applies again what the log has after the checkpoint.
+            let above = shared.level.refused().map(|refused| StartError::Level(refused.to_string()));
+            above.unwrap_or_else(|| StartError::Raft(error.to_string()))
+        })?;
         let stop = CancellationToken::new();
         let leadership = Leadership::start(raft.clone(), Arc::clone(&shared), tuning.election_max, stop.clone());
         let proposer = Proposer::start(raft.clone(), Arc::clone(&shared), Arc::clone(&identity), stop.clone());
@@ -135,6 +139,9 @@ impl Node {
     /// Submits one operation and waits for its outcome, not longer than `deadline`. On a follower it is forwarded to the
     /// leader; without a leader it is held for a bounded time. Dropping the future does not undo the operation.
     pub async fn submit(&self, operation: Operation, deadline: Instant) -> Result<Outcome, SubmitError> {
+        if let Some(refused) = self.check_level(operation.level(), deadline).await? {
+            return Ok(Outcome::Refused(refused));
+        }
         let command = self.parts.encode(operation, deadline)?;
         let mut maybe_sent = false;
         let outcome = self.parts.submit(&command, deadline, &mut maybe_sent).await;
@@ -143,6 +150,34 @@ impl Node {
             Err(_) if maybe_sent => Err(SubmitError::FateUnknown),
             Err(error) => Err(error),
         }
+    }
+
+    /// Refuses what needs a higher format level than the cluster has. A node that lags may not have heard that the level was
+    /// raised: so it makes sure before it refuses.
+    async fn check_level(&self, needed: u32, deadline: Instant) -> Result<Option<Refusal>, SubmitError> {
+        let shared = &self.parts.shared;
+        if needed <= shared.level_in_force() {
+            return Ok(None);
+        }
+        self.read_barrier(deadline).await.map_err(|error| match error {
+            ReadError::NoLeader { retry_after } => SubmitError::NoLeader { retry_after },
+            ReadError::Stopping => SubmitError::Stopping,
+        })?;
+        let level = shared.level_in_force();
+        if needed <= level {
+            Ok(None)
+        } else if self.state().cluster().is_none() {
+            // It will be known once the cluster is founded.
+            Ok(Some(Refusal::NotFounded))
+        } else {
+            Err(SubmitError::Level { needed, level })
+        }
+    }
+
+    /// Log index of the last entry that this node has applied.
+    #[must_use]
+    pub fn applied(&self) -> watch::Receiver<u64> {
+        self.parts.shared.applied.subscribe()
     }
 
     /// Returns once this node's applied state includes everything that was acknowledged before the call: a following
@@ -214,22 +249,9 @@ impl Node {
     /// Asks all members, within a short bound.
     pub async fn status(&self) -> ClusterStatus {
         let parts = &self.parts;
-        let (cluster, log_time) = {
+        let (cluster, log_time, level) = {
             let state = parts.shared.state.read();
-            (state.cluster(), state.now())
-        };
-        let members: Vec<(u64, Member)> = {
-            let metrics = parts.raft.server_metrics();
-            let metrics = metrics.borrow_watched();
-            metrics.membership_config.membership().nodes().map(|(id, member)| (*id, member.clone())).collect()
-        };
-        let own = status::NodeState {
-            id: self.id(),
-            address: parts.options.client_address.clone(),
-            peer_address: parts.options.peer_address.clone(),
-            role: parts.leadership.role(),
-            applied: *parts.shared.applied.borrow(),
-            up: true,
+            (state.cluster(), state.now(), state.level())
         };
         let leader = *parts.leadership.known().borrow();
         ClusterStatus {
@@ -238,7 +260,24 @@ impl Node {
             leader,
             term: parts.leadership.term(),
             log_time,
-            nodes: status::ask_members(&parts.transport, own, members).await,
+            level,
+            nodes: parts.ask_members().await,
+        }
+    }
+
+    /// Raises the format level to the highest that every member supports, or to `level`. Every member is asked first, within a
+    /// short bound: one that is silent might not be able to follow.
+    pub async fn raise_level(&self, level: Option<u32>, deadline: Instant) -> Result<RaisedLevel, RaiseLevelError> {
+        // What this node has applied may lag behind.
+        self.read_barrier(deadline).await?;
+        let before = self.parts.shared.level_in_force();
+        let target = raise_level::target(level, before, &self.parts.ask_members().await)?;
+        if target == before {
+            return Ok(RaisedLevel { level: target, before });
+        }
+        match self.submit(Operation::SetLevel(SetLevel { level: target }), deadline).await? {
+            Outcome::Refused(refusal) => Err(refusal.into()),
+            _ => Ok(RaisedLevel { level: target, before }),
         }
     }
 
@@ -307,7 +346,8 @@ impl Parts {
                 fate = fate => match fate {
                     Ok(Fate::Outcome(outcome)) => return Ok(outcome),
                     Ok(Fate::Busy) => return Err(SubmitError::Busy { pending: PENDING_MAX }),
-                    Ok(Fate::NotLeader) => self.pause(deadline).await?,
+                    // This node has applied that the level was raised; the leader is about to.
+                    Ok(Fate::NotLeader | Fate::AboveLevel) => self.pause(deadline).await?,
                     Ok(Fate::Unknown) | Err(_) => {
                         *maybe_sent = true;
                         self.pause(deadline).await?;
@@ -333,6 +373,25 @@ impl Parts {
         let (reply, fate) = oneshot::channel();
         self.proposer.propose(Proposal { command: command.clone(), reply: Reply::Local(reply) });
         fate
+    }
+
+    /// What all members say of themselves, within a short bound.
+    async fn ask_members(&self) -> Vec<status::NodeState> {
+        let members: Vec<(u64, Member)> = {
+            let metrics = self.raft.server_metrics();
+            let metrics = metrics.borrow_watched();
+            metrics.membership_config.membership().nodes().map(|(id, member)| (*id, member.clone())).collect()
+        };
+        let own = status::NodeState {
+            id: self.options.node_id,
+            address: self.options.client_address.clone(),
+            peer_address: self.options.peer_address.clone(),
+            role: self.leadership.role(),
+            applied: *self.shared.applied.borrow(),
+            level_max: self.options.level_max,
+            up: true,
+        };
+        status::ask_members(&self.transport, own, members).await
     }
 
     fn no_leader(&self) -> SubmitError {
@@ -427,7 +486,9 @@ impl Parts {
                     return;
                 }
                 if let Some(error) = failed {
-                    return parts.stop_with(StopReason::Fatal(format!("raft has stopped: {error}")));
+                    let above = parts.shared.level.refused().map(|refused| StopReason::Level(refused.to_string()));
+                    return parts
+                        .stop_with(above.unwrap_or_else(|| StopReason::Fatal(format!("raft has stopped: {error}"))));
                 }
                 tokio::select! {
                     biased;
@@ -454,6 +515,7 @@ mod tests {
         assert_send(node.submit(operation, at));
         assert_send(node.read_barrier(at));
         assert_send(node.status());
+        assert_send(node.raise_level(None, at));
         assert_send(node.stopped());
         assert_send(node.shutdown());
     }

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use leasehold_state_machine::{LEVEL_FIRST, LEVEL_MAX};
+
 use crate::clock::Clock;
 
 /// Everything that a node needs to start. Addresses are `HOST:PORT`.
@@ -21,6 +23,9 @@ pub struct NodeOptions {
     pub peers: BTreeMap<u64, String>,
     /// Form a new cluster once all peers say that they are new.
     pub bootstrap: bool,
+    /// The highest format level that this node claims to support, at most [`LEVEL_MAX`]. Lower ones are for tests and for
+    /// rehearsing upgrades.
+    pub level_max: u32,
     /// Timing and sizes.
     pub tuning: Tuning,
     /// Real time.
@@ -86,6 +91,9 @@ impl NodeOptions {
                 return refuse("peers", format!("lists this node at {own}, peer-listen says {}", self.peer_address));
             }
             Some(_) => {}
+        }
+        if !(LEVEL_FIRST..=LEVEL_MAX).contains(&self.level_max) {
+            return refuse("level-max", format!("{} is not between {LEVEL_FIRST} and {LEVEL_MAX}", self.level_max));
         }
         let tuning = &self.tuning;
         if tuning.heartbeat < Duration::from_millis(5) {

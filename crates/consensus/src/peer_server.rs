@@ -7,8 +7,8 @@ use std::time::Duration;
 use futures_util::{Stream, StreamExt};
 use leasehold_proto::peer as pb;
 use leasehold_proto::peer::peer_server::{Peer, PeerServer};
+use leasehold_state_machine::codec;
 use leasehold_state_machine::storage::SnapshotReceiver;
-use leasehold_state_machine::{LEVEL_MAX, codec};
 use openraft::async_runtime::WatchReceiver as _;
 use openraft::raft::TransferLeaderRequest;
 use tokio::net::TcpListener;
@@ -24,7 +24,7 @@ use crate::convert::{self, Malformed};
 use crate::forward;
 use crate::identity::IdentityFile;
 use crate::leadership::Leadership;
-use crate::proposer::{COMMAND_BYTES_MAX, Proposal, ProposerHandle, Reply};
+use crate::proposer::{COMMAND_BYTES_MAX, Fate, Proposal, ProposerHandle, Reply};
 use crate::read_index;
 use crate::runtime::{spawn, spawn_blocking};
 use crate::shared::Shared;
@@ -195,7 +195,7 @@ impl Peer for PeerService {
             address: self.client_address.clone(),
             applied: *self.shared.applied.borrow(),
             role: status::role_to_pb(role).into(),
-            level_max: LEVEL_MAX,
+            level_max: self.shared.level.level_max(),
         }))
     }
 
@@ -268,18 +268,24 @@ impl Peer for PeerService {
         self.check(request.metadata())?;
         let mut commands = request.into_inner();
         let (to, mut fates) = mpsc::unbounded_channel();
-        let proposer = self.proposer.clone();
+        let (proposer, shared) = (self.proposer.clone(), Arc::clone(&self.shared));
         // Ends with the stream; what was proposed goes on, its outcome finds nobody.
         spawn(async move {
             while let Ok(Some(message)) = commands.message().await {
                 for forwarded in message.commands {
                     // What cannot be applied must not reach the log: every node would stop at it.
                     let bytes = forwarded.command.len();
-                    if bytes > COMMAND_BYTES_MAX || codec::decode_command(&forwarded.command).is_err() {
+                    let command = codec::decode_command(&forwarded.command).ok();
+                    let Some(command) = command.filter(|_| bytes <= COMMAND_BYTES_MAX) else {
                         tracing::error!(bytes, "a forwarded command is malformed or too large");
                         return;
-                    }
+                    };
                     let reply = Reply::Forwarded { id: forwarded.id, to: to.clone() };
+                    // The sender checked this by what it has applied; this node may have applied less, or know better.
+                    if command.operation.level() > shared.level_in_force() {
+                        reply.send(Fate::AboveLevel);
+                        continue;
+                    }
                     proposer.propose(Proposal { command: forwarded.command, reply });
                 }
             }

@@ -46,6 +46,8 @@ pub(crate) enum Fate {
     NotLeader,
     /// Too many commands wait: the command is in no log.
     Busy,
+    /// The leader has not applied that the cluster is at the level which this needs: the command is in no log.
+    AboveLevel,
     /// Proposed, and the leadership was lost: it may be applied or not.
     Unknown,
 }
@@ -267,8 +269,17 @@ impl Proposer {
     fn found(&self) -> Option<Bytes> {
         let cluster = self.identity.get().cluster?;
         let counter_start = self.shared.clock.unix().as_secs() << 20;
-        let operation = Operation::Found(Found { cluster, counter_start, limits: Limits::default() });
+        let operation =
+            Operation::Found(Found { cluster, counter_start, limits: Limits::default(), level: self.found_level() });
         Some(codec::encode_command(&Command { principal: None, not_after: None, operation }))
+    }
+
+    /// The highest format level that all founding members support.
+    fn found_level(&self) -> u32 {
+        let metrics = self.raft.server_metrics();
+        let metrics = metrics.borrow_watched();
+        let members = metrics.membership_config.membership().nodes();
+        members.map(|(_, member)| member.level_max).fold(self.shared.level.level_max(), u32::min)
     }
 
     /// Proposes one entry: the founding, waiting commands, or nothing but the time. False: not now.

@@ -8,6 +8,7 @@ use leasehold_state_machine::storage::{Checkpoint, SnapshotFile};
 use rustix::fs::FlockOperation;
 
 use crate::StartError;
+use crate::level::LevelGuard;
 use crate::log_store::LogStore;
 use crate::runtime::spawn_blocking;
 use crate::types::log_id;
@@ -54,10 +55,11 @@ pub(crate) struct Recovered {
     pub(crate) snapshot: Option<SnapshotFile>,
 }
 
-/// Opens log, checkpoint and snapshot, and brings them into agreement.
-pub(crate) async fn recover(dir: &DataDir) -> Result<Recovered, StartError> {
+/// Opens log, checkpoint and snapshot, and brings them into agreement. Tables of a higher level than this node supports are
+/// refused, and left as they are.
+pub(crate) async fn recover(dir: &DataDir, level_max: u32) -> Result<Recovered, StartError> {
     let (log_dir, checkpoint_dir, snapshot_dir) = (dir.log(), dir.checkpoint(), dir.snapshots());
-    let work = move || open_all(&log_dir, &checkpoint_dir, &snapshot_dir);
+    let work = move || open_all(&log_dir, &checkpoint_dir, &snapshot_dir, level_max);
     let recovered = spawn_blocking(work).await.map_err(|error| StartError::Data(error.to_string()))??;
     let (applied, last) = (recovered.state.applied(), recovered.log.last());
     if let Some(applied) = applied
@@ -71,18 +73,32 @@ pub(crate) async fn recover(dir: &DataDir) -> Result<Recovered, StartError> {
     Ok(recovered)
 }
 
-fn open_all(log_dir: &Path, checkpoint_dir: &Path, snapshot_dir: &Path) -> Result<Recovered, StartError> {
+fn open_all(
+    log_dir: &Path,
+    checkpoint_dir: &Path,
+    snapshot_dir: &Path,
+    level_max: u32,
+) -> Result<Recovered, StartError> {
     let data = |error: &dyn std::fmt::Display| StartError::Data(error.to_string());
     let log = LogStore::open(log_dir).map_err(|error| data(&error))?;
     std::fs::create_dir_all(snapshot_dir).map_err(|error| data(&error))?;
     let snapshot = SnapshotFile::newest(snapshot_dir).map_err(|error| data(&error))?;
     let purged = log.purged().map(|id| id.index);
+    let level = LevelGuard::new(level_max);
+    let check = |what: &str, path: &Path, state: &StateMachine| {
+        let refused = level.check_state(format!("{what} {}", path.display()), state);
+        refused.map_err(|error| StartError::Level(error.to_string()))
+    };
     let (checkpoint, state) = open_checkpoint(checkpoint_dir)?;
     let state = match choose(state, snapshot.as_ref(), purged)? {
-        Source::Checkpoint(state) => *state,
+        Source::Checkpoint(state) => {
+            check("checkpoint", checkpoint_dir, &state)?;
+            *state
+        }
         Source::Nothing => StateMachine::new(),
         Source::Snapshot(file) => {
             let state = file.load().map_err(|error| data(&error))?;
+            check("snapshot", &file.path, &state)?;
             checkpoint.install(file).map_err(|error| data(&error))?;
             tracing::info!(log_index = index_of(&state), "rebuilt the tables from snapshot {}", file.path.display());
             state

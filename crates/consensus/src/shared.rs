@@ -1,7 +1,7 @@
 //! What the tasks of one node share.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use leasehold_state_machine::{LogTime, StateMachine};
@@ -10,6 +10,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::clock::Clock;
 use crate::leader_clock::LeaderClock;
+use crate::level::LevelGuard;
 use crate::node::ApplyObserver;
 
 /// State that the apply task writes and others read.
@@ -22,12 +23,16 @@ pub(crate) struct Shared {
     /// Index of the last applied entry; read barriers wait on it.
     pub(crate) applied: watch::Sender<u64>,
     pub(crate) observer: Arc<dyn ApplyObserver>,
+    /// What this node may apply.
+    pub(crate) level: LevelGuard,
     /// Wakes the proposer: its clock started, a deadline came closer, or an entry of its own was applied.
     pub(crate) proposer_wake: Notify,
     /// The earliest pending deadline after the last applied entry; `u64::MAX` for none.
     earliest_deadline: AtomicU64,
     /// Applied log time, for readers that need nothing else.
     now: AtomicU64,
+    /// The format level after the last applied entry.
+    level_in_force: AtomicU32,
     /// Monotonic time, in ms, of the last word from a leader; 0 for never.
     leader_contact_ms: AtomicU64,
 }
@@ -37,6 +42,7 @@ impl Shared {
         clock: Clock,
         state: StateMachine,
         drift_max_ppm: u32,
+        level_max: u32,
         observer: Arc<dyn ApplyObserver>,
     ) -> Arc<Self> {
         let shared = Self {
@@ -44,23 +50,35 @@ impl Shared {
             leader_clock: Mutex::new(LeaderClock::new(drift_max_ppm)),
             applied: watch::Sender::new(state.applied().map_or(0, |entry| entry.index)),
             observer,
+            level: LevelGuard::new(level_max),
             proposer_wake: Notify::new(),
             earliest_deadline: AtomicU64::new(u64::MAX),
             now: AtomicU64::new(0),
+            level_in_force: AtomicU32::new(0),
             leader_contact_ms: AtomicU64::new(0),
             state: RwLock::new(state),
         };
-        shared.publish_times(&shared.state.read());
+        {
+            let state = shared.state.read();
+            shared.publish(&state);
+            shared.observer.reset(&state);
+        }
         Arc::new(shared)
     }
 
     /// Publishes what the proposer and callers need of a state that was just changed.
-    pub(crate) fn publish_times(&self, state: &StateMachine) {
+    pub(crate) fn publish(&self, state: &StateMachine) {
         let earliest = state.earliest_deadline().map_or(u64::MAX, |deadline| deadline.0);
         self.now.store(state.now().0, Ordering::Release);
+        self.level_in_force.store(state.level(), Ordering::Release);
         if self.earliest_deadline.swap(earliest, Ordering::AcqRel) > earliest {
             self.proposer_wake.notify_one();
         }
+    }
+
+    /// The format level by what this node has applied; the lowest there is before the cluster was founded.
+    pub(crate) fn level_in_force(&self) -> u32 {
+        self.level_in_force.load(Ordering::Acquire)
     }
 
     /// Applied log time.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use leasehold_proto::peer as pb;
-use leasehold_state_machine::{ClusterId, LogTime};
+use leasehold_state_machine::{ClusterId, LEVEL_FIRST, LogTime};
 
 use crate::transport::{Purpose, Transport};
 use crate::types::Member;
@@ -38,6 +38,8 @@ pub struct ClusterStatus {
     pub term: u64,
     /// Its log time.
     pub log_time: LogTime,
+    /// The format level in force.
+    pub level: u32,
     /// All members, in id order.
     pub nodes: Vec<NodeState>,
 }
@@ -55,6 +57,8 @@ pub struct NodeState {
     pub role: Role,
     /// Last applied log index that it told, 0 when it did not answer.
     pub applied: u64,
+    /// The highest format level that it supports, 0 when it did not answer.
+    pub level_max: u32,
     /// Whether it answered within a short bound.
     pub up: bool,
 }
@@ -118,6 +122,8 @@ async fn ask(transport: &Transport, id: u64, member: Member) -> NodeState {
             address: answer.address,
             peer_address: member.peer_address,
             applied: answer.applied,
+            // A build that does not tell its level knows the first one only.
+            level_max: answer.level_max.max(LEVEL_FIRST),
             up: true,
         },
         None => NodeState {
@@ -126,6 +132,7 @@ async fn ask(transport: &Transport, id: u64, member: Member) -> NodeState {
             peer_address: member.peer_address,
             role: Role::Follower,
             applied: 0,
+            level_max: 0,
             up: false,
         },
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use leasehold_state_machine::{Event, StateMachine};
+use leasehold_state_machine::{Event, LEVEL_MAX, StateMachine};
 use openraft::StorageError;
 use openraft::testing::log::{StoreBuilder, Suite};
 use parking_lot::Mutex;
@@ -20,7 +20,7 @@ use crate::types::TypeConfig;
 struct Deaf;
 
 impl ApplyObserver for Deaf {
-    fn applied(&self, _: &[Event], _: &StateMachine) {}
+    fn applied(&self, _: Arc<[Event]>, _: &StateMachine) {}
     fn reset(&self, _: &StateMachine) {}
 }
 
@@ -30,8 +30,8 @@ impl StoreBuilder<TypeConfig, LogStore, Applier, (TempDir, DataDir)> for Builder
     async fn build(&self) -> Result<((TempDir, DataDir), LogStore, Applier), StorageError<TypeConfig>> {
         let folder = TempDir::new().unwrap();
         let dir = DataDir::lock(folder.path()).unwrap();
-        let found = recover(&dir).await.unwrap();
-        let shared = Shared::new(Clock::system(), found.state, 1_000, Arc::new(Deaf));
+        let found = recover(&dir, LEVEL_MAX).await.unwrap();
+        let shared = Shared::new(Clock::system(), found.state, 1_000, LEVEL_MAX, Arc::new(Deaf));
         let checkpointer = Checkpointer::new(Arc::clone(&shared), found.checkpoint);
         let snapshots = Arc::new(Snapshots { dir: dir.snapshots(), newest: Mutex::new(found.snapshot) });
         Ok(((folder, dir), found.log, Applier::new(1, shared, checkpointer, snapshots)))

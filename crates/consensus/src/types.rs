@@ -31,6 +31,8 @@ pub(crate) struct Member {
     pub client_address: String,
     /// The random name of its data folder: a wiped or swapped folder has another one.
     pub incarnation: u64,
+    /// The highest format level that it supported when it joined: a new cluster begins with the lowest of its members'.
+    pub level_max: u32,
 }
 
 /// The bytes of one batch of commands, encoded once by the leader's proposer.

@@ -2,7 +2,10 @@
 //!
 //! One task serves one stream. It must go on polling what it works on even when the client does not read, so it is not the
 //! response body itself. What bounds it: short operations and unsent answers stop it from reading; waiting acquires are
-//! counted apart and refused past their bound, so that keep-alives still get through.
+//! counted apart and refused past their bound, so that keep-alives still get through. Watches (`connect/watches.rs`) have at
+//! most a few messages in all that wait to be sent, behind the answers: they go on only as the client reads.
+
+mod watches;
 
 use std::collections::{HashSet, VecDeque};
 use std::pin::{Pin, pin};
@@ -21,6 +24,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
+use self::watches::{News, Watches};
 use crate::calls::{CallTime, Calls, CancelGuard};
 use crate::{CallError, status};
 
@@ -38,7 +42,7 @@ where
     R: Stream<Item = Result<v1::ConnectRequest, Status>> + Send + Unpin + 'static,
 {
     let (sender, answers) = mpsc::channel(MESSAGES_QUEUED_MAX);
-    runtime::spawn(Session::new(calls).run(requests, sender, stop));
+    runtime::spawn(Conversation::new(calls).run(requests, sender, stop));
     ReceiverStream::new(answers)
 }
 
@@ -49,9 +53,11 @@ struct Done {
     answer: v1::Answer,
     guard: Option<CancelGuard>,
     waited: bool,
+    /// The id is another operation's.
+    foreign_id: bool,
 }
 
-struct Session {
+struct Conversation {
     calls: Arc<Calls>,
     work: FuturesUnordered<Work>,
     /// Acquires among `work` that may wait.
@@ -59,11 +65,12 @@ struct Session {
     /// Operations that were read and not begun.
     unbegun: VecDeque<v1::Operation>,
     ready: VecDeque<Done>,
+    watches: Watches,
     /// Ids of all that is unanswered.
     ids: HashSet<u64>,
 }
 
-impl Session {
+impl Conversation {
     fn new(calls: Arc<Calls>) -> Self {
         Self {
             calls,
@@ -71,6 +78,7 @@ impl Session {
             waits: 0,
             unbegun: VecDeque::new(),
             ready: VecDeque::new(),
+            watches: Watches::default(),
             ids: HashSet::new(),
         }
     }
@@ -91,11 +99,12 @@ impl Session {
             tokio::select! {
                 biased;
                 () = &mut gone => return,
-                permit = sender.reserve(), if !self.ready.is_empty() => match permit {
+                permit = sender.reserve(), if !self.ready.is_empty() || self.watches.has_news() => match permit {
                     Ok(permit) => permit.send(Ok(self.hand_out())),
                     Err(_) => return,
                 },
                 Some(done) = self.work.next() => self.finished(done),
+                () = self.watches.hear(), if self.watches.may_hear() => {}
                 request = requests.next(), if reading && self.has_room() => match request {
                     Some(Ok(request)) => self.unbegun.extend(request.operations),
                     Some(Err(error)) => {
@@ -111,7 +120,7 @@ impl Session {
     }
 
     fn is_idle(&self) -> bool {
-        self.work.is_empty() && self.ready.is_empty() && self.unbegun.is_empty()
+        self.work.is_empty() && self.ready.is_empty() && self.unbegun.is_empty() && self.watches.is_empty()
     }
 
     fn has_room(&self) -> bool {
@@ -130,8 +139,13 @@ impl Session {
 
     fn begin_one(&mut self, operation: v1::Operation) {
         let id = operation.id;
+        if let Some(Asked::StopWatch(watch)) = operation.operation {
+            return self.stop_watch(watch);
+        }
         if !self.ids.insert(id) {
-            return self.refuse(id, &CallError::DuplicateOperation { id });
+            self.refuse(id, &CallError::DuplicateOperation { id });
+            self.ready.back_mut().into_iter().for_each(|refused| refused.foreign_id = true);
+            return;
         }
         let Some(asked) = operation.operation else {
             return self.refuse(id, &CallError::invalid("operation", "is missing"));
@@ -146,16 +160,30 @@ impl Session {
         let granted = (operation.timeout_ms != 0 && !waits).then(|| Duration::from_millis(operation.timeout_ms));
         let time = CallTime::begin(granted, options);
         let calls = Arc::clone(&self.calls);
+        if let Asked::Watch(message) = asked {
+            if self.watches.len() >= options.stream_watches_max {
+                let max = options.stream_watches_max;
+                return self.refuse(id, &CallError::LimitReached { limit: "stream_watches_max", max });
+            }
+            return self.watches.begin(id, calls, message, time);
+        }
         self.waits += usize::from(waits);
         self.work.push(Box::pin(async move {
             let (body, guard) = perform(&calls, asked, time).await.unwrap_or_else(|error| (refusal(&error), None));
-            Done { answer: v1::Answer { id, answer: Some(body) }, guard, waited: waits }
+            Done { answer: v1::Answer { id, answer: Some(body) }, guard, waited: waits, foreign_id: false }
         }));
+    }
+
+    /// Ends a watch, and says so under its id. Of anything else nothing is said.
+    fn stop_watch(&mut self, watch: u64) {
+        if self.watches.stop(watch) {
+            self.refuse(watch, &CallError::WatchStopped);
+        }
     }
 
     fn refuse(&mut self, id: u64, error: &CallError) {
         let answer = v1::Answer { id, answer: Some(refusal(error)) };
-        self.ready.push_back(Done { answer, guard: None, waited: false });
+        self.ready.push_back(Done { answer, guard: None, waited: false, foreign_id: false });
     }
 
     /// Takes what has finished, and what else has by now.
@@ -168,21 +196,47 @@ impl Session {
         }
     }
 
-    /// The next message: as many answers as are ready and fit.
+    /// The next message: as many answers as are ready and fit, and some news, which must not wait for ever either.
     fn hand_out(&mut self) -> v1::ConnectResponse {
-        let mut answers = Vec::with_capacity(self.ready.len());
+        let mut answers = Vec::with_capacity(self.ready.len() + 1);
         let mut bytes = 0;
+        if let Some(news) = self.watches.take_news() {
+            bytes += self.tell(news, &mut answers);
+        }
         while bytes < MESSAGE_BYTES_MAX
             && let Some(done) = self.ready.pop_front()
         {
             if let Some(guard) = done.guard {
                 guard.disarm();
             }
-            self.ids.remove(&done.answer.id);
+            if !done.foreign_id {
+                self.ids.remove(&done.answer.id);
+            }
             bytes += done.answer.encoded_len();
             answers.push(done.answer);
         }
+        while bytes < MESSAGE_BYTES_MAX
+            && let Some(news) = self.watches.take_news()
+        {
+            bytes += self.tell(news, &mut answers);
+        }
         v1::ConnectResponse { answers }
+    }
+}
+
+impl Conversation {
+    /// Hands out one message of a watch; its size.
+    fn tell(&mut self, news: News, answers: &mut Vec<v1::Answer>) -> usize {
+        let News { id, message, watcher } = news;
+        let body = message.map_or_else(|error| refusal(&error), Body::Watch);
+        match watcher {
+            Some(watcher) => self.watches.go_on(id, watcher),
+            None => drop(self.ids.remove(&id)),
+        }
+        let answer = v1::Answer { id, answer: Some(body) };
+        let bytes = answer.encoded_len();
+        answers.push(answer);
+        bytes
     }
 }
 
@@ -202,6 +256,15 @@ async fn perform(calls: &Calls, asked: Asked, time: CallTime) -> Result<(Body, O
         Asked::CloseLease(message) => Body::CloseLease(calls.close_lease(message, time).await?),
         Asked::Get(message) => Body::Get(calls.get(message, time).await?),
         Asked::List(message) => Body::List(calls.list(message, time).await?),
+        Asked::OpenSession(message) => Body::OpenSession(calls.open_session(message, time).await?),
+        Asked::SetValue(message) => Body::SetValue(calls.set_value(message, time).await?),
+        Asked::ForceRelease(message) => Body::ForceRelease(calls.force_release(message, time).await?),
+        Asked::CheckToken(message) => Body::CheckToken(calls.check_token(message, time).await?),
+        Asked::GetSession(message) => Body::GetSession(calls.get_session(message, time).await?),
+        Asked::ListSessions(message) => Body::ListSessions(calls.list_sessions(message, time).await?),
+        Asked::Watch(_) | Asked::StopWatch(_) => {
+            unreachable!("watches are the conversation's own: they have many answers, or none")
+        }
     };
     Ok((body, None))
 }

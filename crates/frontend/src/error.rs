@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use leasehold_consensus::{ReadError, SubmitError};
-use leasehold_state_machine::{Attempt, Refusal};
+use leasehold_consensus::{RaiseLevelError, ReadError, SubmitError};
+use leasehold_state_machine::{Attempt, LeaseId, Refusal, Revision};
 
 /// A call came to no ordinary answer. What each becomes on the wire is decided in the `status` module.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -46,6 +46,54 @@ pub enum CallError {
     /// The caller's own deadline ended the wait, which is being cancelled.
     #[error("the caller's deadline ended the wait; its place in the queue is given up")]
     CallerDeadline,
+    /// The caller's own deadline ended the call. The wait lives with its session.
+    #[error(
+        "the caller's deadline ended the call; its place in the queue is kept until the wait's deadline: send the request id \
+         again, or cancel it"
+    )]
+    CallerDeadlineKept,
+    /// The session is open with another namespace, ttl, owner or metadata. Nothing was done.
+    #[error("session {session} is open already, with another namespace, ttl, owner or metadata; nothing was done")]
+    SessionMismatch {
+        /// Its id.
+        session: LeaseId,
+    },
+    /// What follows a revision is not remembered on this node.
+    #[error(
+        "what follows revision {} is not remembered here; the oldest revision after which a watch can begin is {}: read what \
+         matters and watch from there, or ask another node", told(.revision), told(.oldest)
+    )]
+    RevisionGone {
+        /// What was asked for, or where the watch was.
+        revision: Revision,
+        /// The oldest one after which a watch can begin here.
+        oldest: Revision,
+    },
+    /// This node has not applied the revision yet.
+    #[error("this node has not applied revision {} yet, it is at log index {applied}", told(.revision))]
+    RevisionAhead {
+        /// What was asked for.
+        revision: Revision,
+        /// Log index of the last applied entry.
+        applied: u64,
+    },
+    /// A watch did not read fast enough.
+    #[error(
+        "the watch did not keep up: it had everything up to revision {}, the oldest remembered here is {}; resume after the \
+         last revision that was seen, on another node, or read what matters and watch anew", told(.revision), told(.oldest)
+    )]
+    WatchTooSlow {
+        /// Everything up to this was sent, or did not concern it.
+        revision: Revision,
+        /// The oldest one after which a watch can begin here.
+        oldest: Revision,
+    },
+    /// The client ended the watch.
+    #[error("the watch was stopped by its client")]
+    WatchStopped,
+    /// The format level was not raised.
+    #[error(transparent)]
+    RaiseLevel(#[from] RaiseLevelError),
     /// The node is stopping.
     #[error("this node is stopping")]
     Stopping,
@@ -71,6 +119,13 @@ pub enum CallError {
     },
 }
 
+fn told(revision: &Revision) -> String {
+    match revision.ordinal {
+        u32::MAX => format!("{} (all of it)", revision.index),
+        ordinal => format!("{}.{ordinal}", revision.index),
+    }
+}
+
 impl CallError {
     /// A bad field.
     pub(crate) fn invalid(field: impl Into<String>, problem: impl Into<String>) -> Self {
@@ -82,17 +137,26 @@ impl CallError {
     pub fn retry_after(&self) -> Option<Duration> {
         const SOON: Duration = Duration::from_millis(100);
         match self {
-            Self::Submit(SubmitError::NoLeader { retry_after }) | Self::Read(ReadError::NoLeader { retry_after }) => {
-                Some(*retry_after)
-            }
+            Self::Submit(SubmitError::NoLeader { retry_after })
+            | Self::Read(ReadError::NoLeader { retry_after })
+            | Self::RaiseLevel(
+                RaiseLevelError::Submit(SubmitError::NoLeader { retry_after })
+                | RaiseLevelError::Read(ReadError::NoLeader { retry_after }),
+            ) => Some(*retry_after),
             Self::Submit(SubmitError::Busy { .. } | SubmitError::Stopping | SubmitError::FateUnknown)
             | Self::Read(ReadError::Stopping)
             | Self::Refused(Refusal::NotFounded)
+            | Self::RaiseLevel(
+                RaiseLevelError::Submit(SubmitError::Busy { .. } | SubmitError::Stopping | SubmitError::FateUnknown)
+                | RaiseLevelError::Read(ReadError::Stopping)
+                | RaiseLevelError::Refused(Refusal::NotFounded),
+            )
+            | Self::RevisionAhead { .. }
             | Self::NotReady { .. }
             | Self::WaitAdrift
             | Self::WaitTooLong
             | Self::Stopping => Some(SOON),
-            Self::Submit(SubmitError::TooLarge { .. })
+            Self::Submit(SubmitError::TooLarge { .. } | SubmitError::Level { .. })
             | Self::Refused(
                 Refusal::TooLate { .. }
                 | Refusal::Invalid { .. }
@@ -101,8 +165,23 @@ impl CallError {
                 | Refusal::BodyMismatch
                 | Refusal::AlreadyAnswered { .. }
                 | Refusal::Superseded { .. }
+                | Refusal::NoSession { .. }
+                | Refusal::LimitConflict { .. }
+                | Refusal::NotHeld { .. }
                 | Refusal::Level { .. },
             )
+            | Self::RaiseLevel(
+                RaiseLevelError::Silent { .. }
+                | RaiseLevelError::Unsupported { .. }
+                | RaiseLevelError::Lower { .. }
+                | RaiseLevelError::Submit(SubmitError::TooLarge { .. } | SubmitError::Level { .. })
+                | RaiseLevelError::Refused(_),
+            )
+            | Self::SessionMismatch { .. }
+            | Self::RevisionGone { .. }
+            | Self::WatchTooSlow { .. }
+            | Self::WatchStopped
+            | Self::CallerDeadlineKept
             | Self::Invalid { .. }
             | Self::Superseded { .. }
             | Self::CallerDeadline

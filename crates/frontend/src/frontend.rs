@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use leasehold_consensus::{ApplyObserver, Node, runtime};
+use leasehold_state_machine::{Event, StateMachine};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -14,6 +15,7 @@ use crate::calls::{Calls, Waits};
 use crate::cluster_service::Cluster;
 use crate::gate::Watchman;
 use crate::net::Connections;
+use crate::watch::Hub;
 use crate::{FrontendOptions, FrontendOptionsError, http, server};
 
 /// What serves the clients of one node.
@@ -24,6 +26,26 @@ use crate::{FrontendOptions, FrontendOptionsError, http, server};
 pub struct Frontend {
     options: Arc<FrontendOptions>,
     waits: Arc<Waits>,
+    hub: Arc<Hub>,
+}
+
+/// Whoever hears what the node applies.
+#[derive(Debug)]
+struct Observers {
+    waits: Arc<Waits>,
+    hub: Arc<Hub>,
+}
+
+impl ApplyObserver for Observers {
+    fn applied(&self, events: Arc<[Event]>, state: &StateMachine) {
+        self.waits.applied(&events);
+        self.hub.applied(events, state);
+    }
+
+    fn reset(&self, state: &StateMachine) {
+        self.waits.reset(state);
+        self.hub.reset(state);
+    }
 }
 
 /// Why a frontend does not start, or ends before it is told to.
@@ -47,14 +69,14 @@ impl Frontend {
     /// Checks the options.
     pub fn new(options: FrontendOptions) -> Result<Self, FrontendError> {
         options.validate()?;
-        let waits = Waits::new(options.waits_max);
-        Ok(Self { options: Arc::new(options), waits })
+        let (waits, hub) = (Waits::new(options.waits_max), Hub::new(&options));
+        Ok(Self { options: Arc::new(options), waits, hub })
     }
 
-    /// What the node must be started with: calls that wait here end by what it applies.
+    /// What the node must be started with: calls that wait here end by what it applies, and watches tell it.
     #[must_use]
     pub fn observer(&self) -> Arc<dyn ApplyObserver> {
-        Arc::clone(&self.waits) as Arc<dyn ApplyObserver>
+        Arc::new(Observers { waits: Arc::clone(&self.waits), hub: Arc::clone(&self.hub) })
     }
 
     /// Serves clients on two bound ports until `shutdown`. Then waits end UNAVAILABLE, streams are ended, and what has not
@@ -66,7 +88,7 @@ impl Frontend {
         node: Node,
         shutdown: CancellationToken,
     ) -> Result<(), FrontendError> {
-        let Self { options, waits } = self;
+        let Self { options, waits, hub } = self;
         // Ends also when one of the servers fails.
         let stop = shutdown.child_token();
         let _stop_in_any_case = stop.clone().drop_guard();
@@ -78,10 +100,12 @@ impl Frontend {
 
         let watchman = Watchman::new();
         let gate = watchman.gate();
-        let calls = Calls::start(node.clone(), Arc::clone(&options), gate.clone(), Arc::clone(&waits), &background);
+        let heard = (Arc::clone(&waits), Arc::clone(&hub));
+        let calls = Calls::start(node.clone(), Arc::clone(&options), gate.clone(), heard, &background);
         let health = HealthReporter::new();
-        let router = server::router(calls, Cluster::new(node.clone()), &health, stop.clone())?;
+        let router = server::router(Arc::clone(&calls), Cluster::new(calls), &health, stop.clone())?;
 
+        runtime::spawn(Arc::clone(&hub).run());
         runtime::spawn(server::follow_health(health, gate.clone()));
         runtime::spawn(follow_leader(node.leader(), Arc::clone(&waits), options.leaderless_max, stop.clone()));
         let http_router = http::router(gate, node.id());
@@ -103,15 +127,18 @@ impl Frontend {
             stop.cancelled().await;
             info!("frontend stops");
             waits.close();
+            hub.close();
             tokio::time::sleep(options.shutdown_max).await;
         };
-        tokio::select! {
+        let ended = tokio::select! {
             ended = serve => ended,
             () = bound => {
                 warn!(after = ?options.shutdown_max, "calls were still open, cut them");
                 Ok(())
             }
-        }
+        };
+        hub.close();
+        ended
     }
 }
 

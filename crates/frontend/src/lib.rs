@@ -1,8 +1,8 @@
 //! What clients of one node talk to: the lock and cluster services over gRPC, health, reflection, and a little HTTP.
 //!
 //! A call goes `lock_service` or `connect` → `calls` (validate, register a wait, submit) →
-//! [`leasehold_consensus::Node`] → outcome → `convert`. Waits end by what the node applies: [`Frontend::observer`] hears
-//! it. Every error becomes a gRPC status in `status`, and nowhere else.
+//! [`leasehold_consensus::Node`] → outcome → `convert`. Waits end by what the node applies, and watches tell it:
+//! [`Frontend::observer`] hears it. Every error becomes a gRPC status in `status`, and nowhere else.
 
 mod calls;
 mod cluster_service;
@@ -18,6 +18,7 @@ mod options;
 mod server;
 mod status;
 mod validate;
+mod watch;
 
 pub use error::CallError;
 pub use frontend::{Frontend, FrontendError};

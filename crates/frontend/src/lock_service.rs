@@ -1,7 +1,9 @@
-//! The unary calls and the stream of `leasehold.v1.LockService`: all the same handler.
+//! The unary calls and the streams of `leasehold.v1.LockService`: all the same handler.
 
 use std::sync::Arc;
 
+use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
 use leasehold_proto::v1;
 use leasehold_proto::v1::lock_service_server::LockService;
 use tokio_stream::wrappers::ReceiverStream;
@@ -36,6 +38,7 @@ fn close<T>(result: Result<T, CallError>) -> Result<Response<T>, Status> {
 #[tonic::async_trait]
 impl LockService for Locks {
     type ConnectStream = ReceiverStream<Result<v1::ConnectResponse, Status>>;
+    type WatchStream = BoxStream<'static, Result<v1::WatchResponse, Status>>;
 
     async fn connect(
         &self,
@@ -83,5 +86,64 @@ impl LockService for Locks {
     async fn list(&self, request: Request<v1::ListRequest>) -> Result<Response<v1::ListResponse>, Status> {
         let (time, message) = self.open(request);
         close(self.calls.list(message, time).await)
+    }
+
+    async fn open_session(
+        &self,
+        request: Request<v1::OpenSessionRequest>,
+    ) -> Result<Response<v1::OpenSessionResponse>, Status> {
+        let (time, message) = self.open(request);
+        close(self.calls.open_session(message, time).await)
+    }
+
+    async fn set_value(&self, request: Request<v1::SetValueRequest>) -> Result<Response<v1::SetValueResponse>, Status> {
+        let (time, message) = self.open(request);
+        close(self.calls.set_value(message, time).await)
+    }
+
+    async fn force_release(
+        &self,
+        request: Request<v1::ForceReleaseRequest>,
+    ) -> Result<Response<v1::ForceReleaseResponse>, Status> {
+        let (time, message) = self.open(request);
+        close(self.calls.force_release(message, time).await)
+    }
+
+    async fn check_token(
+        &self,
+        request: Request<v1::CheckTokenRequest>,
+    ) -> Result<Response<v1::CheckTokenResponse>, Status> {
+        let (time, message) = self.open(request);
+        close(self.calls.check_token(message, time).await)
+    }
+
+    async fn get_session(
+        &self,
+        request: Request<v1::GetSessionRequest>,
+    ) -> Result<Response<v1::GetSessionResponse>, Status> {
+        let (time, message) = self.open(request);
+        close(self.calls.get_session(message, time).await)
+    }
+
+    async fn list_sessions(
+        &self,
+        request: Request<v1::ListSessionsRequest>,
+    ) -> Result<Response<v1::ListSessionsResponse>, Status> {
+        let (time, message) = self.open(request);
+        close(self.calls.list_sessions(message, time).await)
+    }
+
+    async fn watch(&self, request: Request<v1::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        let (time, message) = self.open(request);
+        let watcher = self.calls.watch(message, time).await.map_err(|error| status::status(&error))?;
+        // Read as fast as the client does; the first failure ends it.
+        let messages = futures_util::stream::unfold(Some(watcher), |watcher| async {
+            let mut watcher = watcher?;
+            Some(match watcher.next().await {
+                Ok(message) => (Ok(message), Some(watcher)),
+                Err(error) => (Err(status::status(&error)), None),
+            })
+        });
+        Ok(Response::new(messages.boxed()))
     }
 }

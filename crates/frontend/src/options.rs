@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use leasehold_state_machine::CALL_MS_MAX;
 
+/// Progress is told no more often.
+const PROGRESS_MIN: Duration = Duration::from_millis(10);
+
 /// Bounds of a frontend. Every queue, wait and connection has one here or as a constant beside it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FrontendOptions {
@@ -19,6 +22,16 @@ pub struct FrontendOptions {
     pub stream_waits_max: usize,
     /// Waiting acquires of this node: past it they are refused.
     pub waits_max: usize,
+    /// Watches of one `Connect` stream: past it they are refused.
+    pub stream_watches_max: usize,
+    /// Watches of this node: past it they are refused.
+    pub watches_max: usize,
+    /// Recent events that this node remembers for watches: one that does not read keeps up to so many behind.
+    pub watch_events_max: usize,
+    /// Bytes that these events take, about.
+    pub watch_bytes_max: usize,
+    /// A watch of which nothing happens for so long is told how far it has heard.
+    pub watch_progress: Duration,
     /// Open connections of one port: past it none is accepted.
     pub connections_max: usize,
     /// A connection from which nothing came for so long is closed (a living client answers pings).
@@ -36,6 +49,11 @@ impl Default for FrontendOptions {
             stream_operations_max: 4_096,
             stream_waits_max: 10_000,
             waits_max: 200_000,
+            stream_watches_max: 1_000,
+            watches_max: 10_000,
+            watch_events_max: 131_072,
+            watch_bytes_max: 64 << 20,
+            watch_progress: Duration::from_secs(3),
             connections_max: 8_192,
             idle_max: Duration::from_secs(60),
             shutdown_max: Duration::from_secs(3),
@@ -64,10 +82,20 @@ impl FrontendOptions {
         if self.call_default.is_zero() || self.call_default > self.call_max {
             return refuse("call-default", format!("{:?} is not between 1 ms and call-max", self.call_default));
         }
+        if self.watch_progress < PROGRESS_MIN {
+            return refuse(
+                "watch-progress",
+                format!("{:?} is below the lowest of {PROGRESS_MIN:?}", self.watch_progress),
+            );
+        }
         for (field, value) in [
             ("stream-operations-max", self.stream_operations_max),
             ("stream-waits-max", self.stream_waits_max),
             ("waits-max", self.waits_max),
+            ("stream-watches-max", self.stream_watches_max),
+            ("watches-max", self.watches_max),
+            ("watch-events-max", self.watch_events_max),
+            ("watch-bytes-max", self.watch_bytes_max),
             ("connections-max", self.connections_max),
         ] {
             if value == 0 {

@@ -3,13 +3,13 @@
 
 use std::collections::HashMap;
 
-use leasehold_consensus::{ReadError, SubmitError};
+use leasehold_consensus::{RaiseLevelError, ReadError, SubmitError};
 use leasehold_proto::v1;
-use leasehold_state_machine::Refusal;
+use leasehold_state_machine::{Refusal, Revision};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
-use crate::CallError;
+use crate::{CallError, convert};
 
 /// `google.rpc.ErrorInfo.domain` of all our errors.
 const DOMAIN: &str = "leasehold";
@@ -20,23 +20,60 @@ fn verdict(error: &CallError) -> (Code, &'static str, String) {
     match error {
         CallError::Invalid { field, .. } => (Code::InvalidArgument, "INVALID_FIELD", field.clone()),
         CallError::Refused(refusal) => refused(refusal),
-        CallError::Submit(SubmitError::NoLeader { .. }) | CallError::Read(ReadError::NoLeader { .. }) => {
-            (Code::Unavailable, "NO_LEADER", none())
+        CallError::Submit(error) | CallError::RaiseLevel(RaiseLevelError::Submit(error)) => submit(error),
+        CallError::Read(error) | CallError::RaiseLevel(RaiseLevelError::Read(error)) => read(error),
+        CallError::RaiseLevel(RaiseLevelError::Refused(refusal)) => refused(refusal),
+        CallError::RaiseLevel(RaiseLevelError::Silent { .. }) => (Code::FailedPrecondition, "MEMBER_SILENT", none()),
+        CallError::RaiseLevel(RaiseLevelError::Unsupported { .. }) => {
+            (Code::FailedPrecondition, "LEVEL_UNSUPPORTED", "level".into())
         }
-        CallError::Submit(SubmitError::Busy { .. }) => (Code::Unavailable, "BUSY", none()),
-        CallError::Submit(SubmitError::FateUnknown) => (Code::DeadlineExceeded, "FATE_UNKNOWN", none()),
-        CallError::Submit(SubmitError::TooLarge { .. }) => (Code::ResourceExhausted, "TOO_LARGE", "entry_bytes".into()),
-        CallError::Submit(SubmitError::Stopping) | CallError::Read(ReadError::Stopping) | CallError::Stopping => {
-            (Code::Unavailable, "STOPPING", none())
+        CallError::RaiseLevel(RaiseLevelError::Lower { .. }) => {
+            (Code::FailedPrecondition, "LEVEL_LOWER", "level".into())
         }
+        CallError::Stopping => (Code::Unavailable, "STOPPING", none()),
         CallError::NotReady { .. } => (Code::Unavailable, "NOT_READY", none()),
         CallError::Superseded { .. } => (Code::Aborted, "SUPERSEDED", none()),
         CallError::WaitAdrift => (Code::Unavailable, "WAIT_ADRIFT", none()),
         CallError::WaitTooLong => (Code::Unavailable, "WAIT_TOO_LONG", none()),
-        CallError::CallerDeadline => (Code::DeadlineExceeded, "CALLER_DEADLINE", none()),
+        CallError::CallerDeadline | CallError::CallerDeadlineKept => {
+            (Code::DeadlineExceeded, "CALLER_DEADLINE", none())
+        }
+        CallError::SessionMismatch { .. } => (Code::InvalidArgument, "BODY_MISMATCH", "session".into()),
+        CallError::RevisionGone { .. } => (Code::OutOfRange, "REVISION_GONE", "after".into()),
+        CallError::RevisionAhead { .. } => (Code::Unavailable, "REVISION_AHEAD", none()),
+        CallError::WatchTooSlow { .. } => (Code::ResourceExhausted, "WATCH_TOO_SLOW", "watch_events_max".into()),
+        CallError::WatchStopped => (Code::Cancelled, "WATCH_STOPPED", none()),
         CallError::LimitReached { limit, .. } => (Code::ResourceExhausted, "LIMIT_REACHED", (*limit).into()),
         CallError::DuplicateOperation { .. } => (Code::InvalidArgument, "DUPLICATE_OPERATION", "id".into()),
         CallError::ForeignOutcome { .. } => (Code::Internal, "INTERNAL", none()),
+    }
+}
+
+fn submit(error: &SubmitError) -> (Code, &'static str, String) {
+    let none = String::new;
+    match error {
+        SubmitError::NoLeader { .. } => (Code::Unavailable, "NO_LEADER", none()),
+        SubmitError::Busy { .. } => (Code::Unavailable, "BUSY", none()),
+        SubmitError::FateUnknown => (Code::DeadlineExceeded, "FATE_UNKNOWN", none()),
+        SubmitError::TooLarge { .. } => (Code::ResourceExhausted, "TOO_LARGE", "entry_bytes".into()),
+        SubmitError::Level { .. } => (Code::FailedPrecondition, "LEVEL_TOO_LOW", none()),
+        SubmitError::Stopping => (Code::Unavailable, "STOPPING", none()),
+    }
+}
+
+fn read(error: &ReadError) -> (Code, &'static str, String) {
+    match error {
+        ReadError::NoLeader { .. } => (Code::Unavailable, "NO_LEADER", String::new()),
+        ReadError::Stopping => (Code::Unavailable, "STOPPING", String::new()),
+    }
+}
+
+/// The revision that an error of a watch tells: what its client goes on from.
+fn revision_of(error: &CallError) -> Option<Revision> {
+    match error {
+        CallError::RevisionGone { oldest, .. } => Some(*oldest),
+        CallError::WatchTooSlow { revision, .. } => Some(*revision),
+        _ => None,
     }
 }
 
@@ -51,7 +88,10 @@ fn refused(refusal: &Refusal) -> (Code, &'static str, String) {
         Refusal::BodyMismatch => (Code::InvalidArgument, "BODY_MISMATCH", "request_id".into()),
         Refusal::AlreadyAnswered { .. } => (Code::FailedPrecondition, "ALREADY_ANSWERED", "request_id".into()),
         Refusal::Superseded { .. } => (Code::Aborted, "SUPERSEDED", none()),
-        Refusal::Level { .. } => (Code::FailedPrecondition, "LEVEL", none()),
+        Refusal::NoSession { .. } => (Code::NotFound, "NO_SESSION", "session".into()),
+        Refusal::LimitConflict { .. } => (Code::FailedPrecondition, "LIMIT_CONFLICT", "limit".into()),
+        Refusal::NotHeld { .. } => (Code::FailedPrecondition, "NOT_HELD", "replaces".into()),
+        Refusal::Level { .. } => (Code::FailedPrecondition, "LEVEL_TOO_LOW", none()),
     }
 }
 
@@ -72,6 +112,10 @@ pub(crate) fn status(error: &CallError) -> Status {
         let key = if code == Code::ResourceExhausted { "limit" } else { "field" };
         metadata.insert(key.to_owned(), field.clone());
     }
+    if let Some(revision) = revision_of(error) {
+        metadata.insert("revision_index".to_owned(), revision.index.to_string());
+        metadata.insert("revision_ordinal".to_owned(), revision.ordinal.to_string());
+    }
     details.set_error_info(reason, DOMAIN, metadata);
     if code == Code::InvalidArgument {
         details.add_bad_request_violation(field, message.clone());
@@ -91,6 +135,7 @@ pub(crate) fn answer(error: &CallError) -> v1::Error {
         reason: reason.to_owned(),
         field,
         retry_after_ms: error.retry_after().map_or(0, |delay| u64::try_from(delay.as_millis()).unwrap_or(u64::MAX)),
+        revision: revision_of(error).map(convert::revision),
     }
 }
 
@@ -98,7 +143,7 @@ pub(crate) fn answer(error: &CallError) -> v1::Error {
 mod tests {
     use std::time::Duration;
 
-    use leasehold_state_machine::{FencingToken, LogTime};
+    use leasehold_state_machine::{FencingToken, LeaseId, LogTime};
 
     use super::*;
 
@@ -148,5 +193,32 @@ mod tests {
         assert_eq!(code(Refusal::BodyMismatch), Code::InvalidArgument);
         assert_eq!(code(Refusal::Superseded { attempt: 1, by: 2 }), Code::Aborted);
         assert_eq!(code(Refusal::NotFounded), Code::Unavailable);
+        assert_eq!(code(Refusal::NoSession { session: LeaseId(1), reason: None }), Code::NotFound);
+        assert_eq!(code(Refusal::LimitConflict { name: "a".into(), limit: 2, asked: 3 }), Code::FailedPrecondition);
+        assert_eq!(code(Refusal::Level { needed: 2, level: 1 }), Code::FailedPrecondition);
+    }
+
+    #[test]
+    fn a_watch_is_told_where_to_go_on_in_both_shapes() {
+        let at = |index| Revision { index, ordinal: 4 };
+        let gone = CallError::RevisionGone { revision: at(3), oldest: at(9) };
+        let status = status(&gone);
+        assert_eq!(status.code(), Code::OutOfRange);
+        assert!(status.message().contains("9.4"), "{}", status.message());
+        let metadata = status.get_details_error_info().unwrap().metadata;
+        assert_eq!((metadata["revision_index"].as_str(), metadata["revision_ordinal"].as_str()), ("9", "4"));
+        assert_eq!(answer(&gone).revision, Some(v1::Revision { index: 9, ordinal: 4 }));
+        let slow = CallError::WatchTooSlow { revision: at(3), oldest: at(9) };
+        assert_eq!(answer(&slow).revision, Some(v1::Revision { index: 3, ordinal: 4 }));
+        assert_eq!((verdict(&slow).0, verdict(&slow).1), (Code::ResourceExhausted, "WATCH_TOO_SLOW"));
+    }
+
+    #[test]
+    fn both_levels_are_named() {
+        let error = CallError::Submit(SubmitError::Level { needed: 2, level: 1 });
+        let status = status(&error);
+        assert_eq!(status.get_details_error_info().unwrap().reason, "LEVEL_TOO_LOW");
+        assert!(status.message().contains("level 2") && status.message().contains("at 1"), "{}", status.message());
+        assert!(!error.is_retryable());
     }
 }

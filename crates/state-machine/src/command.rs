@@ -177,7 +177,7 @@ pub enum LeaseRequest {
         /// Time to live, in ms of log time.
         ttl_ms: u64,
     },
-    /// A session, open in the acquire's namespace.
+    /// A session, open in the acquire's namespace; that of another one is refused as invalid.
     Session {
         /// Its id.
         session: LeaseId,
@@ -248,7 +248,7 @@ pub struct RenewLease {
     pub lease: LeaseId,
     /// A new time to live from now on; None keeps the lease's own. Never moves the deadline back, unless `exact`.
     pub ttl_ms: Option<u64>,
-    /// Sets the deadline to exactly `ttl_ms` from now, earlier or later, if the grant with this token hangs on the lease
+    /// Sets the deadline to exactly `ttl_ms` (which must be there) from now, earlier or later, if the grant with this token hangs on the lease
     /// (what Redis calls PEXPIRE); otherwise the answer is that it is gone.
     pub exact: Option<FencingToken>,
 }

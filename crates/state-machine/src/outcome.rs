@@ -208,6 +208,9 @@ pub enum Renewed {
     Alive {
         /// Milliseconds of log time.
         left_ms: u64,
+        /// Grants under it that were ended by force so far. A lease outlives a grant that it loses so: when this has grown,
+        /// the holder looks what it still has before it counts on anything. (An event may be lost with its stream.)
+        forced: u64,
     },
     /// No such lease (any more), and why where remembered.
     Gone {
@@ -292,7 +295,7 @@ pub enum Refusal {
         /// The one applied last.
         by: u32,
     },
-    /// The session is not open (any more).
+    /// The session is not open (any more). Of an acquire, this attempt and earlier ones are over.
     #[error("session {session} is not open{}", told(.reason))]
     NoSession {
         /// Its id.

@@ -106,8 +106,10 @@ pub struct SessionView {
     pub open_ms: u64,
     /// What hangs on it, in token order.
     pub grants: Vec<SessionGrantView>,
-    /// Its waiting requests.
+    /// Its waiting requests, with those that would convert a grant of it.
     pub waits: usize,
+    /// Grants under it that were ended by force since it was opened.
+    pub forced: u64,
 }
 
 /// One lock that a session holds.

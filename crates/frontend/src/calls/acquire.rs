@@ -2,7 +2,7 @@
 
 use leasehold_consensus::SubmitError;
 use leasehold_proto::v1;
-use leasehold_state_machine::{Acquire, CancelAcquire, Operation, Outcome, Wait as WaitMode};
+use leasehold_state_machine::{Acquire, CancelAcquire, LeaseRequest, Operation, Outcome, Wait as WaitMode};
 use tokio::time::timeout_at;
 
 use super::cancel::CancelGuard;
@@ -38,7 +38,8 @@ enum Progress {
 }
 
 impl Calls {
-    /// Takes locks. Dropping the future, or its answer, cancels the acquire.
+    /// Takes locks. Dropping the future, or its answer, cancels the acquire, unless it is under a session or a convert: then
+    /// what it asked for lives with the session, or with the lease of the grant that it converts, until its client cancels it.
     pub(crate) async fn acquire(&self, mut message: v1::AcquireRequest, time: CallTime) -> Result<Acquired, CallError> {
         self.open()?;
         let namespace = validate::namespace(std::mem::take(&mut message.namespace))?;
@@ -51,7 +52,10 @@ impl Calls {
             }
         };
         let acquire = validate::acquire(message, namespace, request, lowest, &limits)?;
-        let guard = self.cancels.guard(request, acquire.attempt, own);
+        let mut guard = self.cancels.guard(request, acquire.attempt, own);
+        if outlives_its_call(&acquire) {
+            guard.stand_down();
+        }
         match acquire.wait {
             WaitMode::Try => {
                 let outcome = self.node.submit(Operation::Acquire(acquire), time.deadline()).await;
@@ -76,6 +80,7 @@ impl Calls {
             }
         };
         let place = Place::of(&acquire);
+        let kept = outlives_its_call(&acquire);
         let progress = {
             let submit = self.node.submit(Operation::Acquire(acquire), time.deadline());
             tokio::select! {
@@ -87,6 +92,7 @@ impl Calls {
         let end = match progress {
             Progress::Outcome(Ok(Outcome::Queued(_))) => match timeout_at(time.wait_deadline(), wait.ended()).await {
                 Ok(end) => end,
+                Err(_) if time.caller_ends_wait() && kept => return Err(CallError::CallerDeadlineKept),
                 // Dropping the guard cancels.
                 Err(_) if time.caller_ends_wait() => return Err(CallError::CallerDeadline),
                 Err(_) => return Err(abandon(guard, CallError::WaitTooLong)),
@@ -102,6 +108,7 @@ impl Calls {
             Ok(Outcome::Granted(granted)) => Ok(held(convert::granted(granted), guard)),
             Ok(Outcome::Held(held)) => Ok(settled(convert::held(held), guard)),
             Ok(Outcome::Ended(ended)) => Ok(settled(convert::ended(ended), guard)),
+            Ok(Outcome::Deadlock(deadlock)) => Ok(settled(convert::deadlock(deadlock), guard)),
             Ok(Outcome::Refused(refusal)) => {
                 guard.disarm();
                 Err(refusal.into())
@@ -167,6 +174,14 @@ impl Place {
     fn of(acquire: &Acquire) -> Self {
         let name = acquire.locks.first().map(|lock| lock.name.clone()).unwrap_or_default();
         Self { namespace: acquire.namespace.clone(), name }
+    }
+}
+
+/// Whether a broken call cancels nothing: the client has a session, or the grant that it converts, to come back to.
+fn outlives_its_call(acquire: &Acquire) -> bool {
+    match acquire.lease {
+        LeaseRequest::Own { .. } => false,
+        LeaseRequest::Session { .. } | LeaseRequest::Convert { .. } => true,
     }
 }
 

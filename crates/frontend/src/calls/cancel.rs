@@ -61,6 +61,11 @@ impl CancelGuard {
         self.armed = false;
     }
 
+    /// Cancels nothing from here on, and still keeps a made-up request id unanswered: the wait lives with its session.
+    pub(crate) fn stand_down(&mut self) {
+        self.armed = false;
+    }
+
     /// Whether the node made the request id up: then nobody can ask again.
     pub(crate) fn is_own(&self) -> bool {
         self.own.is_some()
@@ -108,7 +113,8 @@ async fn cancel<S: Submit>(node: S, job: Job, round: Duration, total: Duration) 
     loop {
         let deadline = deadline_after(round).min(end);
         let pause = match node.submit(Operation::CancelAcquire(job.cancel), deadline).await {
-            Ok(_) | Err(SubmitError::Stopping | SubmitError::TooLarge { .. }) => return,
+            // A cancel is of the first level, and small.
+            Ok(_) | Err(SubmitError::Stopping | SubmitError::TooLarge { .. } | SubmitError::Level { .. }) => return,
             Err(SubmitError::NoLeader { retry_after }) => retry_after.max(RETRY_PAUSE),
             Err(SubmitError::Busy { .. } | SubmitError::FateUnknown) => RETRY_PAUSE,
         };

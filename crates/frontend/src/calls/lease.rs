@@ -1,33 +1,15 @@
-//! What is done with leases and tokens: release, renew, close.
+//! What is done with leases and sessions: renew, close.
 
 use leasehold_proto::v1;
-use leasehold_state_machine::{CloseLease, FencingToken, Operation, Outcome, Release, Renewed};
+use leasehold_state_machine::{CloseLease, Operation, Outcome, Renew, Renewed};
+
+use tokio::time::Instant;
 
 use super::{CallTime, Calls};
 use crate::{CallError, convert, status, validate};
 
 impl Calls {
-    /// Releases a lock by its token.
-    pub(crate) async fn release(
-        &self,
-        message: v1::ReleaseRequest,
-        time: CallTime,
-    ) -> Result<v1::ReleaseResponse, CallError> {
-        self.open()?;
-        let namespace = validate::namespace(message.namespace)?;
-        validate::lock_name("name", &message.name, &self.limits(&namespace))?;
-        if message.token == 0 {
-            return Err(CallError::invalid("token", "must not be 0: no lock is ever given token 0"));
-        }
-        let release = Release { namespace, name: message.name, token: FencingToken(message.token) };
-        match self.node.submit(Operation::Release(release), time.deadline()).await? {
-            Outcome::Released(released) => Ok(convert::released(released)),
-            Outcome::Refused(refusal) => Err(refusal.into()),
-            _ => Err(CallError::ForeignOutcome { command: "Release" }),
-        }
-    }
-
-    /// Renews leases, together with those of other callers.
+    /// Renews leases, together with those of other callers where each is renewed for itself.
     pub(crate) async fn renew(
         &self,
         message: v1::RenewRequest,
@@ -35,15 +17,28 @@ impl Calls {
     ) -> Result<v1::RenewResponse, CallError> {
         self.open()?;
         let leases = validate::renewals(&message.leases)?;
-        let renewed = self.renewals.renew(leases, time.deadline()).await?;
         let alone = message.leases.len() == 1;
+        // Of one lease it says nothing.
+        let all_or_nothing = message.all_or_nothing && !alone;
+        // What needs a later format level must not take the renewals of others down with it.
+        let exact = leases.iter().any(|lease| lease.exact.is_some());
+        let renewed = if all_or_nothing || exact {
+            self.renew_apart(Renew { leases, all_or_nothing }, time.deadline()).await?
+        } else {
+            self.renewals.renew(leases, time.deadline()).await?
+        };
         let mut answers = Vec::with_capacity(renewed.len());
         for (i, (asked, renewed)) in message.leases.into_iter().zip(renewed).enumerate() {
             let mut answer = v1::RenewedLease { lease: asked.lease, ..Default::default() };
             match renewed {
-                Renewed::Alive { left_ms } => {
+                Renewed::Alive { left_ms, forced } => {
+                    answer.forced = forced;
                     answer.alive = true;
                     answer.ttl_ms = left_ms;
+                }
+                Renewed::Untouched => {
+                    answer.alive = true;
+                    answer.untouched = true;
                 }
                 Renewed::Gone { reason } => answer.reason = convert::loss_reason(reason).into(),
                 Renewed::TtlOutOfRange { min_ms, max_ms } => {
@@ -61,7 +56,17 @@ impl Calls {
         Ok(v1::RenewResponse { leases: answers })
     }
 
-    /// Ends a lease.
+    /// Renews leases by a command of their own.
+    async fn renew_apart(&self, renew: Renew, deadline: Instant) -> Result<Vec<Renewed>, CallError> {
+        let count = renew.leases.len();
+        match self.node.submit(Operation::Renew(renew), deadline).await? {
+            Outcome::Renewed(renewed) if renewed.len() == count => Ok(renewed),
+            Outcome::Refused(refusal) => Err(refusal.into()),
+            _ => Err(CallError::ForeignOutcome { command: "Renew" }),
+        }
+    }
+
+    /// Ends a lease or a session.
     pub(crate) async fn close_lease(
         &self,
         message: v1::CloseLeaseRequest,

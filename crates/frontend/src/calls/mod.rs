@@ -2,13 +2,19 @@
 
 mod acquire;
 mod cancel;
+mod cluster;
 mod lease;
 mod own_requests;
+mod pages;
 mod read;
+mod release;
 mod renewals;
+mod session;
 mod submit;
 mod time;
+mod value;
 mod waits;
+mod watch;
 
 use std::sync::Arc;
 
@@ -24,6 +30,7 @@ pub(crate) use self::time::CallTime;
 pub(crate) use self::waits::WaitEnd;
 pub(crate) use self::waits::Waits;
 use crate::gate::Gate;
+use crate::watch::Hub;
 use crate::{CallError, FrontendOptions};
 
 /// The handler of all calls of one node.
@@ -32,6 +39,7 @@ pub(crate) struct Calls {
     options: Arc<FrontendOptions>,
     gate: Gate,
     waits: Arc<Waits>,
+    hub: Arc<Hub>,
     own_requests: Arc<OwnRequests>,
     cancels: Cancels,
     renewals: Renewals,
@@ -43,13 +51,13 @@ impl Calls {
         node: Node,
         options: Arc<FrontendOptions>,
         gate: Gate,
-        waits: Arc<Waits>,
+        (waits, hub): (Arc<Waits>, Arc<Hub>),
         stop: &CancellationToken,
     ) -> Arc<Self> {
         let cancels = Cancels::start(node.clone(), options.call_default, options.call_max, stop.clone());
         let renewals = Renewals::start(node.clone(), stop.clone());
         let own_requests = OwnRequests::new(rand::random());
-        Arc::new(Self { node, options, gate, waits, own_requests, cancels, renewals })
+        Arc::new(Self { node, options, gate, waits, hub, own_requests, cancels, renewals })
     }
 
     /// Bounds of this node.

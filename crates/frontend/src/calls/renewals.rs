@@ -104,7 +104,7 @@ fn take_batch(waiting: &mut Vec<Job>) -> Vec<Job> {
 async fn send<S: Submit>(node: S, batch: Vec<Job>) {
     let Some(deadline) = batch.iter().map(|job| job.deadline).max() else { return };
     let leases: Vec<RenewLease> = batch.iter().flat_map(|job| job.leases.iter().copied()).collect();
-    let result = match node.submit(Operation::Renew(Renew { leases }), deadline).await {
+    let result = match node.submit(Operation::Renew(Renew { leases, all_or_nothing: false }), deadline).await {
         Ok(Outcome::Renewed(renewed)) => Ok(renewed),
         Ok(Outcome::Refused(refusal)) => Err(CallError::Refused(refusal)),
         Ok(_) => Err(CallError::ForeignOutcome { command: "Renew" }),
@@ -151,13 +151,13 @@ mod tests {
             let Operation::Renew(renew) = operation else { panic!("only renewals are sent") };
             self.sizes.send(renew.leases.len()).unwrap();
             self.gate.acquire().await.unwrap().forget();
-            let left = |lease: &RenewLease| Renewed::Alive { left_ms: u64::try_from(lease.lease.0).unwrap() };
+            let left = |lease: &RenewLease| Renewed::Alive { left_ms: u64::try_from(lease.lease.0).unwrap(), forced: 0 };
             Ok(Outcome::Renewed(renew.leases.iter().map(left).collect()))
         }
     }
 
     fn lease(number: u128) -> RenewLease {
-        RenewLease { lease: LeaseId(number), ttl_ms: None }
+        RenewLease { lease: LeaseId(number), ttl_ms: None, exact: None }
     }
 
     #[tokio::test]
@@ -178,7 +178,7 @@ mod tests {
         tokio::task::yield_now().await;
         gate.add_permits(2);
         assert_eq!(sent.recv().await, Some(3));
-        let left = |left_ms| Renewed::Alive { left_ms };
+        let left = |left_ms| Renewed::Alive { left_ms, forced: 0 };
         assert_eq!(first.await.unwrap(), Ok(vec![left(1)]));
         assert_eq!(second.await.unwrap(), Ok(vec![left(2), left(3)]));
         assert_eq!(third.await.unwrap(), Ok(vec![left(4)]));

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use leasehold_consensus::ApplyObserver;
 use leasehold_state_machine::{
     Attempt, Ended, Event, EventKind, Granted, LossReason, RequestId, RequestView, StateMachine,
 };
@@ -19,7 +18,7 @@ pub(crate) enum WaitEnd {
     Granted(Granted),
     /// The wait's deadline passed.
     Expired,
-    /// The request was cancelled, or had been granted and lost since.
+    /// The request was cancelled, its session ended, or it had been granted and lost since.
     Ended(Ended),
     /// A later attempt counts now.
     Superseded { by: Attempt },
@@ -132,7 +131,8 @@ impl Table {
     }
 }
 
-/// What an ended request means to a call that waits for it.
+/// What a request that ended while events were skipped means to a call that waits for it. Whether its own deadline ended the
+/// wait or that of its session is not told here: if it was the session's, the next attempt hears of it.
 fn ended(ended: Ended) -> WaitEnd {
     match ended {
         Ended { reason: LossReason::Expired, token: None } => WaitEnd::Expired,
@@ -140,8 +140,10 @@ fn ended(ended: Ended) -> WaitEnd {
     }
 }
 
-impl ApplyObserver for Waits {
-    fn applied(&self, events: &[Event], _state: &StateMachine) {
+/// What the node applies (as [`leasehold_consensus::ApplyObserver`] tells it).
+impl Waits {
+    /// One entry was applied.
+    pub(crate) fn applied(&self, events: &[Event]) {
         if events.is_empty() {
             return;
         }
@@ -154,16 +156,25 @@ impl ApplyObserver for Waits {
                 EventKind::Granted { request, attempt, granted, owner: _ } => {
                     table.hear(*request, *attempt, || Some(WaitEnd::Granted(granted.clone())));
                 }
-                EventKind::Queued { request, attempt, names: _ } => table.hear(*request, *attempt, || None),
-                EventKind::WaitEnded { request, attempt, reason } => {
-                    table.hear(*request, *attempt, || Some(ended(Ended { reason: *reason, token: None })));
+                EventKind::Queued { request, attempt, .. } => table.hear(*request, *attempt, || None),
+                EventKind::WaitEnded { request, attempt, timed_out: true, .. } => {
+                    table.hear(*request, *attempt, || Some(WaitEnd::Expired));
                 }
-                EventKind::Lost { .. } | EventKind::LeaseEnded { .. } => {}
+                EventKind::WaitEnded { request, attempt, reason, timed_out: false, .. } => {
+                    let ended = Ended { reason: *reason, token: None };
+                    table.hear(*request, *attempt, || Some(WaitEnd::Ended(ended)));
+                }
+                EventKind::Lost { .. }
+                | EventKind::Converted { .. }
+                | EventKind::ValueSet { .. }
+                | EventKind::SessionOpened { .. }
+                | EventKind::LeaseEnded { .. } => {}
             }
         }
     }
 
-    fn reset(&self, state: &StateMachine) {
+    /// Events were skipped: every call is looked up.
+    pub(crate) fn reset(&self, state: &StateMachine) {
         let mut table = self.table.lock();
         let requests: Vec<RequestId> = table.calls.keys().copied().collect();
         for request in requests {

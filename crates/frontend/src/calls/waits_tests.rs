@@ -19,11 +19,11 @@ fn grant_of(attempt: Attempt) -> Event {
 }
 
 fn queue_of(attempt: Attempt) -> Event {
-    event(EventKind::Queued { request: REQUEST, attempt, names: vec!["a".into()] })
+    event(EventKind::Queued { request: REQUEST, attempt, locks: vec![], owner: "me".into(), lease: None })
 }
 
 fn apply(waits: &Waits, events: &[Event]) {
-    waits.applied(events, &StateMachine::default());
+    waits.applied(events);
 }
 
 /// Whether the wait has ended, without waiting for it.
@@ -66,13 +66,18 @@ fn a_later_attempt_on_this_node_supersedes_and_an_earlier_one_is_refused() {
 
 #[test]
 fn the_end_of_a_wait_tells_why() {
-    for (reason, expected) in [
-        (LossReason::Expired, WaitEnd::Expired),
-        (LossReason::Cancelled, WaitEnd::Ended(Ended { reason: LossReason::Cancelled, token: None })),
+    let ended = |reason| WaitEnd::Ended(Ended { reason, token: None });
+    for (reason, timed_out, expected) in [
+        (LossReason::Expired, true, WaitEnd::Expired),
+        (LossReason::Expired, false, ended(LossReason::Expired)),
+        (LossReason::Cancelled, false, ended(LossReason::Cancelled)),
+        (LossReason::LeaseClosed, false, ended(LossReason::LeaseClosed)),
     ] {
         let waits = Waits::new(10);
         let mut wait = waits.register(REQUEST, 1).unwrap();
-        apply(&waits, &[event(EventKind::WaitEnded { request: REQUEST, attempt: 1, reason })]);
+        let (names, owner, lease) = (vec![], "me".into(), None);
+        let kind = EventKind::WaitEnded { request: REQUEST, attempt: 1, reason, timed_out, names, owner, lease };
+        apply(&waits, &[event(kind)]);
         assert_eq!(end_of(&mut wait), Some(expected));
     }
 }

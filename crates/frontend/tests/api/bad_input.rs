@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tonic::{Code, Request};
 
-use crate::server::{Server, acquire, bad_field, soon, verdict};
+use crate::server::{Server, acquire, bad_field, release, renewal, soon, verdict};
 
 #[tokio::test]
 async fn bad_fields_are_named_and_nothing_changes() {
@@ -33,8 +33,8 @@ async fn bad_fields_are_named_and_nothing_changes() {
         change(&mut message);
         assert_eq!(bad_field(server.locks().acquire(message).await), field);
     }
-    let leases = vec![v1::RenewLease { lease: "g".repeat(16), ttl_ms: 0 }];
-    assert_eq!(bad_field(server.locks().renew(v1::RenewRequest { leases }).await), "leases[0].lease");
+    let leases = vec![v1::RenewLease { lease: "g".repeat(16), ttl_ms: 0, exact_for_token: 0 }];
+    assert_eq!(bad_field(server.locks().renew(renewal(leases)).await), "leases[0].lease");
     assert_eq!(bad_field(server.locks().renew(v1::RenewRequest::default()).await), "leases");
     let close = v1::CloseLeaseRequest { lease: "0".into() };
     assert_eq!(bad_field(server.locks().close_lease(close).await), "lease");
@@ -47,8 +47,10 @@ async fn bad_fields_are_named_and_nothing_changes() {
 #[tokio::test]
 async fn a_token_never_given_is_refused() {
     let server = Server::start().await;
-    let release = v1::ReleaseRequest { namespace: String::new(), name: "a".into(), token: u64::MAX };
-    assert_eq!(verdict(server.locks().release(release).await), (Code::FailedPrecondition, "WRONG_TOKEN".into()));
+    assert_eq!(
+        verdict(server.locks().release(release("a", u64::MAX)).await),
+        (Code::FailedPrecondition, "WRONG_TOKEN".into())
+    );
 }
 
 #[tokio::test]

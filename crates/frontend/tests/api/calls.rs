@@ -5,14 +5,10 @@ use leasehold_proto::v1::acquire_response::Result as Acquired;
 use leasehold_proto::v1::cluster_service_client::ClusterServiceClient;
 use tonic::Code;
 
-use crate::server::{Server, acquire, bad_field, granted, request_id, verdict};
-
-fn release(name: &str, token: u64) -> v1::ReleaseRequest {
-    v1::ReleaseRequest { namespace: String::new(), name: name.into(), token }
-}
+use crate::server::{Server, acquire, bad_field, granted, release, renewal, request_id, verdict};
 
 fn renew(lease: &str, ttl_ms: u64) -> v1::RenewLease {
-    v1::RenewLease { lease: lease.into(), ttl_ms }
+    v1::RenewLease { lease: lease.into(), ttl_ms, exact_for_token: 0 }
 }
 
 #[tokio::test]
@@ -88,16 +84,16 @@ async fn renewals_are_answered_one_by_one() {
     let server = Server::start().await;
     let (_, lease) = server.hold("a").await;
     let leases = vec![renew("00000000000000ff", 0), renew(&lease, 120_000), renew(&lease, 1)];
-    let answer = server.locks().renew(v1::RenewRequest { leases }).await.unwrap().into_inner();
+    let answer = server.locks().renew(renewal(leases)).await.unwrap().into_inner();
     assert!(!answer.leases[0].alive);
     assert!(answer.leases[1].alive);
     assert!((60_001..=120_000).contains(&answer.leases[1].ttl_ms), "{}", answer.leases[1].ttl_ms);
     let error = answer.leases[2].error.as_ref().unwrap();
     assert_eq!((error.code, error.field.as_str()), (Code::InvalidArgument.into(), "leases[2].ttl_ms"));
 
-    let alone = v1::RenewRequest { leases: vec![renew(&lease, 1)] };
+    let alone = renewal(vec![renew(&lease, 1)]);
     assert_eq!(bad_field(server.locks().renew(alone).await), "leases[0].ttl_ms");
-    let unknown = v1::RenewRequest { leases: vec![renew("00000000000000ff", 0)] };
+    let unknown = renewal(vec![renew("00000000000000ff", 0)]);
     assert!(!server.locks().renew(unknown).await.unwrap().into_inner().leases[0].alive);
 }
 

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Streaming};
 
-use crate::server::{Server, acquire, eventually, granted, soon};
+use crate::server::{Server, acquire, eventually, granted, release, renewal, soon};
 
 /// The client's end of a stream.
 struct Stream {
@@ -76,14 +76,14 @@ async fn a_stream_renews_releases_lists_and_closes() {
     let server = Server::start().await;
     let mut stream = Stream::open(&server).await;
     let (grant, lease) = server.hold("a").await;
-    let leases = vec![v1::RenewLease { lease: lease.clone(), ttl_ms: 0 }];
-    stream.ask(vec![(1, Asked::Renew(v1::RenewRequest { leases }))]).await;
+    let leases = vec![v1::RenewLease { lease: lease.clone(), ttl_ms: 0, exact_for_token: 0 }];
+    stream.ask(vec![(1, Asked::Renew(renewal(leases)))]).await;
     assert!(matches!(stream.answer(1).await, Body::Renew(renewed) if renewed.leases[0].alive));
     stream.ask(vec![(2, Asked::List(v1::ListRequest::default())), (3, get("a"))]).await;
     assert!(matches!(stream.answer(2).await, Body::List(list) if list.locks.len() == 1));
     assert!(matches!(stream.answer(3).await, Body::Get(got) if got.lock.as_ref().unwrap().holders.len() == 1));
-    let release = v1::ReleaseRequest { namespace: String::new(), name: "a".into(), token: grant.token };
-    stream.ask(vec![(4, Asked::Release(release))]).await;
+    let request = release("a", grant.token);
+    stream.ask(vec![(4, Asked::Release(request))]).await;
     assert!(matches!(stream.answer(4).await, Body::Release(released) if released.released));
     stream.ask(vec![(5, Asked::CloseLease(v1::CloseLeaseRequest { lease }))]).await;
     assert!(matches!(stream.answer(5).await, Body::CloseLease(closed) if !closed.closed));
@@ -119,8 +119,8 @@ async fn waits_do_not_hold_up_what_comes_after_them() {
     let refused = stream.error(9).await;
     assert_eq!((refused.code, refused.field.as_str()), (Code::ResourceExhausted.into(), "stream_waits_max"));
     eventually("queued", || server.queue_length("a") == 8).await;
-    let release = v1::ReleaseRequest { namespace: String::new(), name: "a".into(), token: grant.token };
-    stream.ask(vec![(20, Asked::Release(release))]).await;
+    let request = release("a", grant.token);
+    stream.ask(vec![(20, Asked::Release(request))]).await;
     assert!(matches!(stream.answer(20).await, Body::Release(released) if released.released));
     eventually("one granted", || server.queue_length("a") == 7).await;
 }

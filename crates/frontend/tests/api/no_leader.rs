@@ -7,7 +7,7 @@ use leasehold_proto::v1;
 use tonic::{Code, Request, Status};
 use tonic_types::StatusExt;
 
-use crate::server::{Server, acquire, soon, verdict};
+use crate::server::{Server, acquire, release, soon, verdict};
 
 fn within<T>(message: T, time: Duration) -> Request<T> {
     let mut request = Request::new(message);
@@ -26,7 +26,7 @@ async fn writes_and_reads_are_unavailable_within_the_callers_time() {
     let server = Server::start_without_quorum(FrontendOptions::default()).await;
     // Long enough for an answer in time on a busy machine: after it the client library makes up its own.
     let time = Duration::from_secs(3);
-    let release = v1::ReleaseRequest { namespace: String::new(), name: "a".into(), token: 1 };
+    let to_release = release("a", 1);
     let get = v1::GetRequest { name: "a".into(), ..Default::default() };
     let mut locks = [(); 5].map(|()| server.locks());
     let [one, two, three, four, five] = &mut locks;
@@ -34,7 +34,7 @@ async fn writes_and_reads_are_unavailable_within_the_callers_time() {
         tokio::join!(
             one.acquire(within(acquire("a", None), time)),
             two.acquire(within(acquire("a", Some(30_000)), time)),
-            three.release(within(release, time)),
+            three.release(within(to_release, time)),
             four.get(within(get, time)),
             five.list(within(v1::ListRequest::default(), time)),
         )

@@ -9,6 +9,7 @@ use leasehold_consensus::{Node, NodeOptions, Readiness, Tuning};
 use leasehold_frontend::{Frontend, FrontendError, FrontendOptions};
 use leasehold_proto::v1;
 use leasehold_proto::v1::lock_service_client::LockServiceClient;
+use leasehold_state_machine::LEVEL_MAX;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -63,6 +64,7 @@ impl Server {
             client_address: client.to_string(),
             peers,
             bootstrap: true,
+            level_max: LEVEL_MAX,
             tuning: Tuning::default(),
             clock: Clock::system(),
         };
@@ -95,8 +97,7 @@ impl Server {
     }
 
     pub(crate) async fn release(&self, name: &str, token: u64) {
-        let request = v1::ReleaseRequest { namespace: String::new(), name: name.into(), token };
-        assert!(self.locks().release(request).await.unwrap().into_inner().released);
+        assert!(self.locks().release(release(name, token)).await.unwrap().into_inner().released);
     }
 
     /// Stops the frontend only.
@@ -129,6 +130,14 @@ pub(crate) fn acquire(name: &str, wait_ms: Option<u64>) -> v1::AcquireRequest {
         wait_ms,
         ..Default::default()
     }
+}
+
+pub(crate) fn release(name: &str, token: u64) -> v1::ReleaseRequest {
+    v1::ReleaseRequest { name: name.into(), token, ..Default::default() }
+}
+
+pub(crate) fn renewal(leases: Vec<v1::RenewLease>) -> v1::RenewRequest {
+    v1::RenewRequest { leases, ..Default::default() }
 }
 
 pub(crate) fn request_id(counter: u64) -> Option<v1::RequestId> {

@@ -265,6 +265,10 @@ impl StateMachine {
 
     /// Expires the holders and lock-delays of these locks that are due, and hands over what that frees.
     pub(super) fn touch_holders(&mut self, wanted: &[Wanted]) {
+        // Mostly so: a lock may have very many holders.
+        if self.nothing_due() {
+            return;
+        }
         for wanted in wanted {
             self.touch_delay(&wanted.lock);
             let Some(lock) = self.tables.locks.get(&wanted.lock) else { continue };
@@ -291,12 +295,11 @@ impl StateMachine {
         let lock = self.tables.locks.get(key);
         let tokens = lock.map_or(&[][..], |lock| lock.holders.as_slice());
         let waiters = lock.map_or(0, |lock| lock.waiters());
-        let lease_of = |token| self.tables.grants.get(token).map(|grant| grant.lease);
         Held {
             name: key.name().to_owned(),
             holders: tokens.iter().take(HELD_HOLDERS_MAX).filter_map(|token| self.holder_view(*token)).collect(),
             waiters: u32::try_from(waiters).unwrap_or(u32::MAX),
-            by_self: asking.is_some() && tokens.iter().any(|token| lease_of(token) == asking),
+            by_self: asking.is_some_and(|lease| self.tables.holds(lease, key)),
             delay_left_ms: self.delay_left_ms(key),
         }
     }

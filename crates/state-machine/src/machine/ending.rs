@@ -28,8 +28,9 @@ impl StateMachine {
         let mut owner = session.as_ref().map(|session| session.owner.clone()).unwrap_or_default();
         let waits = session.as_ref().map(|session| session.waits.clone()).unwrap_or_default();
         for token in &tokens {
-            if let Some(dropped) = self.drop_grant(*token, reason, "") {
-                owner = dropped.owner;
+            match self.drop_grant(*token, reason, "") {
+                Some(dropped) if !id.is_session() => owner = dropped.owner,
+                _ => {}
             }
         }
         for waiter in waits {
@@ -74,6 +75,9 @@ impl StateMachine {
         }
         self.tables.remove_grant(token);
         self.freed.insert(lock.clone());
+        if reason == LossReason::Forced {
+            self.tables.count_forced(lease);
+        }
         if delay_ms > 0 && matches!(reason, LossReason::Expired | LossReason::Forced) {
             self.tables.put_delay(lock.clone(), self.now().plus_ms(delay_ms));
         }

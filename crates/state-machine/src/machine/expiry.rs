@@ -26,6 +26,11 @@ impl StateMachine {
         }
     }
 
+    /// Nothing at all is due: touching would find nothing.
+    pub(super) fn nothing_due(&self) -> bool {
+        self.tables.deadlines.first_due(self.now()).is_none()
+    }
+
     fn is_due(&self, deadline: LogTime) -> bool {
         self.now() > deadline
     }

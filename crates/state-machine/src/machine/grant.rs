@@ -76,6 +76,7 @@ impl StateMachine {
             ttl_ms,
             deadline: self.now().plus_ms(ttl_ms),
             confirm,
+            forced: 0,
             session: None,
             grants: Tokens::None,
         };

@@ -36,6 +36,7 @@ impl StateMachine {
             ttl_ms: open.ttl_ms,
             deadline: now.plus_ms(open.ttl_ms),
             confirm: false,
+            forced: 0,
             session: Some(Box::new(Session {
                 owner: open.owner.as_str().into(),
                 metadata: open.metadata.as_str().into(),

@@ -59,6 +59,14 @@ impl Load {
         }
     }
 
+    fn plus(self, other: Self) -> Self {
+        Self {
+            exclusive: self.exclusive + other.exclusive,
+            shared: self.shared + other.shared,
+            permits: self.permits + other.permits,
+        }
+    }
+
     pub(super) fn remove(&mut self, mode: Mode) {
         match mode {
             Mode::Exclusive => self.exclusive -= 1,
@@ -88,6 +96,8 @@ pub(super) struct Lock {
     upgrade: Option<WaiterId>,
     /// In queue order.
     queue: BTreeMap<WaiterId, Mode>,
+    /// What those in `queue` would take together.
+    awaited: Load,
 }
 
 impl Lock {
@@ -133,6 +143,7 @@ impl Lock {
             self.upgrade = Some(waiter);
         } else {
             self.queue.insert(waiter, mode);
+            self.awaited.add(mode);
             self.agree(mode);
         }
     }
@@ -141,6 +152,7 @@ impl Lock {
         if self.upgrade == Some(waiter) {
             self.upgrade = None;
         } else if let Some(mode) = self.queue.remove(&waiter) {
+            self.awaited.remove(mode);
             self.forget_agreed(mode);
         }
     }
@@ -165,7 +177,8 @@ impl Lock {
 
     /// Whether somebody who comes now may hold at once: nobody is overtaken.
     pub(super) fn admits_newcomer(&self, mode: Mode) -> bool {
-        self.admits_behind(mode, self.queue())
+        // More load never admits more, so the sum of all ahead says what going through them would.
+        !self.delayed && self.upgrade.is_none() && self.load.plus(self.awaited).admits(mode)
     }
 
     /// Whether a waiter of this queue may hold now.

@@ -6,6 +6,7 @@ use crate::{FencingToken, LeaseId, LogTime, Outcome, RENEWALS_MAX, Refusal, Rene
 struct Renewal {
     ttl_ms: u64,
     deadline: LogTime,
+    forced: u64,
 }
 
 impl StateMachine {
@@ -28,9 +29,9 @@ impl StateMachine {
         match self.renewal(renewal) {
             Err(answer) => answer,
             Ok(_) if spare => Renewed::Untouched,
-            Ok(Renewal { ttl_ms, deadline }) => {
+            Ok(Renewal { ttl_ms, deadline, forced }) => {
                 self.tables.renew_lease(renewal.lease, ttl_ms, deadline);
-                Renewed::Alive { left_ms: self.now().ms_until(deadline) }
+                Renewed::Alive { left_ms: self.now().ms_until(deadline), forced }
             }
         }
     }
@@ -56,7 +57,7 @@ impl StateMachine {
         }
         let asked = self.now().plus_ms(ttl_ms);
         let deadline = if renewal.exact.is_some() { asked } else { asked.max(lease.deadline) };
-        Ok(Renewal { ttl_ms, deadline })
+        Ok(Renewal { ttl_ms, deadline, forced: lease.forced })
     }
 
     fn hangs_on(&self, token: FencingToken, lease: LeaseId) -> bool {

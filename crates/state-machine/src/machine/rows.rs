@@ -55,6 +55,8 @@ pub(super) struct Lease {
     pub(super) deadline: LogTime,
     /// Its grant ended a wait, and it was not renewed since. Never of a session.
     pub(super) confirm: bool,
+    /// Grants under it that were ended by force.
+    pub(super) forced: u64,
     /// What only a session has: one that a client opened itself.
     pub(super) session: Option<Box<Session>>,
     #[serde(skip)]

@@ -154,6 +154,14 @@ impl Tables {
         lease.confirm = false;
     }
 
+    /// One of its grants was ended by force: its next renewal tells.
+    pub(super) fn count_forced(&mut self, id: LeaseId) {
+        self.mark(RowKey::Lease(id));
+        if let Some(lease) = self.leases.get_mut(&id) {
+            lease.forced += 1;
+        }
+    }
+
     pub(super) fn remove_lease(&mut self, id: LeaseId) -> Option<Lease> {
         self.mark(RowKey::Lease(id));
         let lease = self.leases.remove(&id)?;
@@ -311,6 +319,15 @@ impl Tables {
             LeaseRequest::Session { session } => Some(session),
             LeaseRequest::Convert { token } => self.grants.get(&token).map(|grant| grant.lease),
         }
+    }
+
+    /// Whether a lock hangs on a lease.
+    pub(super) fn holds(&self, lease: LeaseId, lock: &LockKey) -> bool {
+        let under = self.leases.get(&lease).map_or(&[][..], |lease| lease.grants.as_slice());
+        let holders = self.locks.get(lock).map_or(&[][..], |lock| lock.holders.as_slice());
+        let fewer = if under.len() < holders.len() { under } else { holders };
+        let hangs = |token| self.grants.get(token).is_some_and(|grant| grant.lease == lease && grant.lock == *lock);
+        fewer.iter().any(hangs)
     }
 
     /// Locks that hang on a session, with those that its waiters await.

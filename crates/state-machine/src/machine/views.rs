@@ -98,6 +98,7 @@ impl StateMachine {
             let grant = self.tables.grants.get(token)?;
             Some(SessionGrantView { name: grant.lock.name().to_owned(), mode: grant.mode, token: *token })
         };
+        let upgrades = lease.grants.as_slice().iter().filter(|token| self.tables.upgrade_of(**token).is_some());
         Some(SessionView {
             session,
             namespace: lease.namespace.to_string(),
@@ -107,7 +108,8 @@ impl StateMachine {
             left_ms: self.now().ms_until(lease.deadline),
             open_ms: own.since.ms_until(self.now()),
             grants: lease.grants.as_slice().iter().filter_map(grant).collect(),
-            waits: own.waits.len(),
+            waits: own.waits.len() + upgrades.count(),
+            forced: lease.forced,
         })
     }
 
@@ -156,7 +158,8 @@ impl StateMachine {
 
     /// Log time left of a lock's delay; 0 without one.
     pub(super) fn delay_left_ms(&self, lock: &LockKey) -> u64 {
-        self.tables.delays.get(lock).map_or(0, |delay| self.now().ms_until(delay.until))
+        // It still runs at its last moment.
+        self.tables.delays.get(lock).map_or(0, |delay| self.now().ms_until(delay.until.plus_ms(1)))
     }
 
     fn loss_view(&self, lock: &LockKey) -> Option<LossView> {

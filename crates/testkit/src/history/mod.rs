@@ -3,7 +3,7 @@
 mod record;
 mod recorder;
 
-pub use record::{Acquire, Call, Fault, Record, Release, Renew, Response, SeenHolder};
+pub use record::{Acquire, Call, Fault, OpenSession, Record, Release, Renew, Response, SeenHolder};
 pub use recorder::{Recorder, Span};
 
 use std::io::{self, BufRead, Write};
@@ -61,7 +61,7 @@ mod tests {
         let recorder = Recorder::new();
         let span = recorder.begin(3, "default/a");
         span.end(
-            Call::Renew(Renew { lease: "00ff".into(), token: 7, ttl_ms: 1000 }),
+            Call::Renew(Renew { lease: "00ff".into(), token: Some(7), ttl_ms: 1000 }),
             Response::Renewed { left_ms: 1000 },
         );
         let fault = recorder.fault_begins("kill -9", Some(2));

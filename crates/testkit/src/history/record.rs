@@ -2,17 +2,18 @@
 
 use std::sync::Arc;
 
-use leasehold_state_machine::RequestId;
+use leasehold_state_machine::{Mode, RequestId};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Moment;
 
-/// One call as its caller saw it. About 200 bytes: a run of millions of calls fits into memory.
+/// One call as its caller saw it, of one lock: an acquire or a release of several makes a record for each. About 200
+/// bytes: a run of millions of calls fits into memory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     /// Which of the run's clients called.
     pub worker: u32,
-    /// `namespace/name`.
+    /// `namespace/name`; empty for calls that concern a whole session.
     pub lock: Arc<str>,
     /// When the call began.
     pub invoke: Moment,
@@ -46,13 +47,26 @@ impl Record {
 /// What was asked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Call {
-    /// Take the lock.
+    /// Take the lock, or convert a grant of it.
     Acquire(Acquire),
-    /// Renew a lease.
+    /// Open a session.
+    OpenSession(OpenSession),
+    /// Renew a lease or a session.
     Renew(Renew),
     /// Release by token.
     Release(Release),
-    /// Give up an acquire, or the grant it came to.
+    /// End another's grant by token.
+    ForceRelease(Release),
+    /// Close a session, or a lease, with all that hangs on it.
+    CloseLease(Arc<str>),
+    /// Replace the value of the grant with this token.
+    SetValue {
+        /// The token.
+        token: u64,
+        /// The version that it replaces.
+        version: u64,
+    },
+    /// Give up an acquire, or the grant it came to. (A granted convert is kept.)
     Cancel(RequestId),
     /// Who holds the lock?
     Get,
@@ -70,19 +84,38 @@ pub struct Acquire {
     pub request: Option<RequestId>,
     /// Sends of that id.
     pub attempts: u32,
-    /// Asked time to live.
+    /// Asked time to live of a lease of its own; 0 where it hangs on another one.
     pub ttl_ms: u64,
     /// None: a try.
     pub wait_ms: Option<u64>,
+    /// How the lock is to be held.
+    pub mode: Mode,
+    /// The session that it hangs on, if it does.
+    pub session: Option<Arc<str>>,
+    /// A convert: the token of the grant that it replaces. Its grant hangs on the lease of that one.
+    pub replaces: Option<u64>,
+    /// How long the lock stays ungrantable after an expiry or a forced release.
+    pub lock_delay_ms: u64,
+    /// How many locks the same request names.
+    pub locks: u32,
+}
+
+/// See [`Call::OpenSession`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenSession {
+    /// Its id.
+    pub session: Arc<str>,
+    /// Time to live.
+    pub ttl_ms: u64,
 }
 
 /// See [`Call::Renew`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Renew {
-    /// The lease.
+    /// The lease or session.
     pub lease: Arc<str>,
-    /// The token of the grant under it.
-    pub token: u64,
+    /// The token of the first grant under a lease of its own; None for a session.
+    pub token: Option<u64>,
     /// What the renewal asks for.
     pub ttl_ms: u64,
 }
@@ -110,6 +143,20 @@ pub enum Response {
     },
     /// A try was refused.
     Held,
+    /// A wait was refused: it would have closed a cycle.
+    Deadlock,
+    /// The session is open, with this left from the send.
+    Opened {
+        /// Milliseconds.
+        left_ms: u64,
+    },
+    /// The lease or session was closed by this call, or (false) was not there.
+    Closed(bool),
+    /// The value was set to this version.
+    ValueSet {
+        /// The version now.
+        version: u64,
+    },
     /// The wait was over before the grant.
     WaitEnded,
     /// The request had been granted, or waited, and that has ended.
@@ -132,8 +179,8 @@ pub enum Response {
     Seen {
         /// Log index up to which it is true.
         revision: u64,
-        /// Who holds the lock.
-        holder: Option<SeenHolder>,
+        /// Who holds the lock, in token order.
+        holders: Vec<SeenHolder>,
     },
     /// Nobody knows: it may have happened, or happen yet.
     Unknown,
@@ -151,6 +198,8 @@ pub struct SeenHolder {
     pub token: u64,
     /// Time left of its lease by the answer.
     pub left_ms: u64,
+    /// How it holds.
+    pub mode: Mode,
 }
 
 /// What the test did to the cluster.

@@ -2,15 +2,15 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use leasehold_client::Observer;
 use leasehold_proto::v1::acquire_response::Result as Acquired;
 use leasehold_proto::v1::{self, answer::Answer, operation::Operation};
-use leasehold_state_machine::RequestId;
+use leasehold_state_machine::{Mode, RequestId};
 
 use crate::clock::Moment;
-use crate::history::{Acquire, Call, Record, Release, Renew, Response, SeenHolder};
+use crate::history::{Acquire, Call, OpenSession, Record, Release, Renew, Response, SeenHolder};
 
 /// Records every operation of one client as it goes over the wire: first sends, resends, background renewals, errands.
 #[derive(Debug)]
@@ -27,6 +27,22 @@ struct Send {
     answer: Option<(Moment, Answer)>,
 }
 
+/// A lease of its own, by what its acquire was told.
+struct OwnLease {
+    lock: Arc<str>,
+    token: u64,
+    ttl_ms: u64,
+}
+
+/// What later operations refer to by id.
+#[derive(Default)]
+struct Known {
+    leases: HashMap<Arc<str>, OwnLease>,
+    /// Time to live of the sessions.
+    sessions: HashMap<Arc<str>, u64>,
+    locks: HashMap<RequestId, Arc<str>>,
+}
+
 impl Wire {
     /// Of this worker.
     #[must_use]
@@ -39,10 +55,10 @@ impl Wire {
         self.granted.load(Ordering::Relaxed)
     }
 
-    /// Takes all that was recorded. The sends of one acquire become one record.
+    /// Takes all that was recorded. The sends of one acquire become one record for each of its locks.
     pub fn take(&self) -> Vec<Record> {
         let sends = std::mem::take(&mut *self.sends.lock().unwrap_or_else(PoisonError::into_inner));
-        let mut acquires: BTreeMap<(u64, u64), Record> = BTreeMap::new();
+        let mut acquires: BTreeMap<(u64, u64), Vec<Record>> = BTreeMap::new();
         let mut rest = Vec::new();
         for send in &sends {
             match &send.operation {
@@ -54,63 +70,86 @@ impl Wire {
                 other => rest.push((send, other)),
             }
         }
-        let mut leases: HashMap<String, (std::sync::Arc<str>, u64, u64)> = HashMap::new();
-        let mut locks: HashMap<RequestId, std::sync::Arc<str>> = HashMap::new();
-        for record in acquires.values() {
-            if let Some((acquire, token, lease)) = record.granted() {
-                leases.insert(lease.to_owned(), (record.lock.clone(), token, acquire.ttl_ms));
-            }
-            if let Call::Acquire(Acquire { request: Some(request), .. }) = &record.call {
-                locks.insert(*request, record.lock.clone());
-            }
-        }
-        let mut records: Vec<Record> = acquires.into_values().collect();
+        let known = Known::from(acquires.values().flatten(), &sends);
+        let mut records: Vec<Record> = acquires.into_values().flatten().collect();
         for (send, operation) in rest {
-            self.add(&mut records, send, operation, &leases, &locks);
+            self.add(&mut records, send, operation, &known);
         }
         records
     }
 
-    fn acquire(&self, request: &v1::AcquireRequest, at: Moment) -> Record {
-        let name = request.locks.first().map_or("", |lock| &lock.name);
+    /// A record for each lock.
+    fn acquire(&self, request: &v1::AcquireRequest, at: Moment) -> Vec<Record> {
         let id = request.request_id.map(|id| RequestId { client: id.client, counter: id.counter });
-        let call = Acquire { request: id, attempts: 0, ttl_ms: request.ttl_ms, wait_ms: request.wait_ms };
-        self.record(lock_of(&request.namespace, name), at, None, Call::Acquire(call), Response::Unknown)
+        let locks = u32::try_from(request.locks.len()).unwrap_or(u32::MAX);
+        let record = |lock: &v1::LockRequest| {
+            let call = Acquire {
+                request: id,
+                attempts: 0,
+                ttl_ms: request.ttl_ms,
+                wait_ms: request.wait_ms,
+                mode: mode(lock.mode(), lock.permits, lock.limit),
+                session: (!request.session.is_empty()).then(|| request.session.as_str().into()),
+                replaces: (request.replaces != 0).then_some(request.replaces),
+                lock_delay_ms: request.lock_delay_ms,
+                locks,
+            };
+            self.record(lock_of(&request.namespace, &lock.name), at, None, Call::Acquire(call), Response::Unknown)
+        };
+        request.locks.iter().map(record).collect()
     }
 
-    fn add(
-        &self,
-        records: &mut Vec<Record>,
-        send: &Send,
-        operation: &Operation,
-        leases: &HashMap<String, (std::sync::Arc<str>, u64, u64)>,
-        locks: &HashMap<RequestId, std::sync::Arc<str>>,
-    ) {
+    fn add(&self, records: &mut Vec<Record>, send: &Send, operation: &Operation, known: &Known) {
         let answer = send.answer.as_ref().map(|(_, answer)| answer);
         let done = send.answer.as_ref().map(|(at, _)| *at);
+        let mut push = |lock: Arc<str>, call: Call, response: Response| {
+            records.push(self.record(lock, send.at, done, call, response));
+        };
+        let nowhere = || Arc::<str>::from("");
         match operation {
+            Operation::OpenSession(request) => {
+                let response = match answer {
+                    Some(Answer::OpenSession(opened)) => Response::Opened { left_ms: opened.ttl_ms },
+                    other => failed(other),
+                };
+                let call = OpenSession { session: request.session.as_str().into(), ttl_ms: request.ttl_ms };
+                push(nowhere(), Call::OpenSession(call), response);
+            }
             Operation::Renew(request) => {
                 for (at, asked) in request.leases.iter().enumerate() {
-                    let Some((lock, token, ttl_ms)) = leases.get(&asked.lease) else { continue };
-                    let ttl_ms = if asked.ttl_ms == 0 { *ttl_ms } else { asked.ttl_ms };
-                    let response = match answer {
-                        Some(Answer::Renew(renewed)) => match renewed.leases.get(at) {
-                            Some(renewed) if renewed.alive => Response::Renewed { left_ms: renewed.ttl_ms },
-                            _ => Response::Gone,
-                        },
-                        other => failed(other),
-                    };
-                    let call = Renew { lease: asked.lease.as_str().into(), token: *token, ttl_ms };
-                    records.push(self.record(lock.clone(), send.at, done, Call::Renew(call), response));
+                    let Some((lock, call)) = known.renewal(asked) else { continue };
+                    push(lock, Call::Renew(call), renewed(answer, at));
                 }
             }
             Operation::Release(request) => {
+                let locks = released_locks(request);
+                for (at, (name, token)) in locks.into_iter().enumerate() {
+                    let response = released(answer, at);
+                    push(lock_of(&request.namespace, name), Call::Release(Release { token }), response);
+                }
+            }
+            Operation::ForceRelease(request) => {
                 let response = match answer {
-                    Some(Answer::Release(released)) => Response::Released(released.released),
+                    Some(Answer::ForceRelease(released)) => Response::Released(released.released),
                     other => failed(other),
                 };
-                let call = Call::Release(Release { token: request.token });
-                records.push(self.record(lock_of(&request.namespace, &request.name), send.at, done, call, response));
+                let call = Call::ForceRelease(Release { token: request.token });
+                push(lock_of(&request.namespace, &request.name), call, response);
+            }
+            Operation::CloseLease(request) => {
+                let response = match answer {
+                    Some(Answer::CloseLease(closed)) => Response::Closed(closed.closed),
+                    other => failed(other),
+                };
+                push(nowhere(), Call::CloseLease(request.lease.as_str().into()), response);
+            }
+            Operation::SetValue(request) => {
+                let response = match answer {
+                    Some(Answer::SetValue(set)) if set.set => Response::ValueSet { version: set.version },
+                    other => failed(other),
+                };
+                let call = Call::SetValue { token: request.token, version: request.version };
+                push(lock_of(&request.namespace, &request.name), call, response);
             }
             Operation::Cancel(request) => {
                 let id = request.request_id.unwrap_or_default();
@@ -119,63 +158,155 @@ impl Wire {
                     Some(Answer::Cancel(_)) => Response::Cancelled,
                     other => failed(other),
                 };
-                let lock = locks.get(&id).cloned().unwrap_or_else(|| "".into());
-                records.push(self.record(lock, send.at, done, Call::Cancel(id), response));
+                let lock = known.locks.get(&id).cloned().unwrap_or_else(nowhere);
+                push(lock, Call::Cancel(id), response);
             }
             Operation::Get(request) if !request.stale => {
-                let response = match answer {
-                    Some(Answer::Get(v1::GetResponse { lock: Some(lock) })) => Response::Seen {
-                        revision: lock.revision,
-                        holder: lock.holders.first().map(|h| SeenHolder { token: h.token, left_ms: h.left_ms }),
-                    },
-                    other => failed(other),
-                };
-                let lock = lock_of(&request.namespace, &request.name);
-                records.push(self.record(lock, send.at, done, Call::Get, response));
+                push(lock_of(&request.namespace, &request.name), Call::Get, seen(answer));
             }
-            Operation::Acquire(_) | Operation::CloseLease(_) | Operation::Get(_) | Operation::List(_) => {}
+            Operation::Acquire(_)
+            | Operation::Get(_)
+            | Operation::List(_)
+            | Operation::CheckToken(_)
+            | Operation::GetSession(_)
+            | Operation::ListSessions(_)
+            | Operation::Watch(_)
+            | Operation::StopWatch(_) => {}
         }
     }
 
-    fn record(
-        &self,
-        lock: std::sync::Arc<str>,
-        sent: Moment,
-        done: Option<Moment>,
-        call: Call,
-        response: Response,
-    ) -> Record {
+    fn record(&self, lock: Arc<str>, sent: Moment, done: Option<Moment>, call: Call, response: Response) -> Record {
         let complete = if response == Response::Unknown { None } else { done };
         Record { worker: self.worker, lock, invoke: sent, first_send: Some(sent), complete, call, response }
     }
 }
 
+impl Known {
+    fn from<'a>(acquires: impl Iterator<Item = &'a Record>, sends: &[Send]) -> Self {
+        let mut known = Self::default();
+        for record in acquires {
+            if let Some((acquire, token, lease)) = record.granted()
+                && acquire.session.is_none()
+                && acquire.replaces.is_none()
+            {
+                let own = OwnLease { lock: record.lock.clone(), token, ttl_ms: acquire.ttl_ms };
+                known.leases.entry(lease.into()).or_insert(own);
+            }
+            if let Call::Acquire(Acquire { request: Some(request), .. }) = &record.call {
+                known.locks.entry(*request).or_insert_with(|| record.lock.clone());
+            }
+        }
+        for send in sends {
+            if let Operation::OpenSession(request) = &send.operation {
+                known.sessions.insert(request.session.as_str().into(), request.ttl_ms);
+            }
+        }
+        known
+    }
+
+    /// A renewal of something that this client acquired or opened, and the first lock under it.
+    fn renewal(&self, asked: &v1::RenewLease) -> Option<(Arc<str>, Renew)> {
+        let own_or = |ttl_ms| if asked.ttl_ms == 0 { ttl_ms } else { asked.ttl_ms };
+        let lease: Arc<str> = asked.lease.as_str().into();
+        if let Some(own) = self.leases.get(&lease) {
+            return Some((own.lock.clone(), Renew { lease, token: Some(own.token), ttl_ms: own_or(own.ttl_ms) }));
+        }
+        let ttl_ms = own_or(*self.sessions.get(&lease)?);
+        Some(("".into(), Renew { lease, token: None, ttl_ms }))
+    }
+}
+
 /// One send of an acquire more. A grant is what it came to, whatever other sends were told.
-fn add_attempt(record: &mut Record, request: &v1::AcquireRequest, send: &Send) {
-    if let Call::Acquire(acquire) = &mut record.call {
-        acquire.attempts = acquire.attempts.max(request.attempt);
-        acquire.wait_ms = request.wait_ms.or(acquire.wait_ms);
+fn add_attempt(records: &mut [Record], request: &v1::AcquireRequest, send: &Send) {
+    for record in records.iter_mut() {
+        if let Call::Acquire(acquire) = &mut record.call {
+            acquire.attempts = acquire.attempts.max(request.attempt);
+            acquire.wait_ms = request.wait_ms.or(acquire.wait_ms);
+        }
     }
     let Some((done, answer)) = &send.answer else { return };
-    if matches!(record.response, Response::Granted { .. }) {
+    if records.iter().any(|record| matches!(record.response, Response::Granted { .. })) {
         return;
     }
-    let response = match answer {
-        Answer::Acquire(v1::AcquireResponse { result: Some(result) }) => match result {
-            Acquired::Granted(granted) => Response::Granted {
-                token: granted.grants.first().map_or(0, |grant| grant.token),
+    for (at, record) in records.iter_mut().enumerate() {
+        let name = request.locks.get(at).map_or("", |lock| &lock.name);
+        let response = acquired(answer, name);
+        record.complete = if response == Response::Unknown { None } else { Some(*done) };
+        record.response = response;
+    }
+}
+
+/// What an acquire came to for one of its locks.
+fn acquired(answer: &Answer, name: &str) -> Response {
+    let Answer::Acquire(v1::AcquireResponse { result: Some(result) }) = answer else { return failed(Some(answer)) };
+    match result {
+        Acquired::Granted(granted) => match granted.grants.iter().find(|grant| grant.name == name) {
+            Some(grant) => Response::Granted {
+                token: grant.token,
                 lease: granted.lease.as_str().into(),
                 left_ms: granted.ttl_ms,
                 confirm: granted.confirm,
             },
-            Acquired::Held(_) => Response::Held,
-            Acquired::WaitEnded(_) => Response::WaitEnded,
-            Acquired::Ended(ended) => Response::Ended { reason: ended.reason().as_str_name().into() },
+            // A duplicate was answered after this one of its locks had been released.
+            None => Response::Ended { reason: "no longer among the grants".into() },
         },
-        other => failed(Some(other)),
+        Acquired::Held(_) => Response::Held,
+        Acquired::WaitEnded(_) => Response::WaitEnded,
+        Acquired::Deadlock(_) => Response::Deadlock,
+        Acquired::Ended(ended) => Response::Ended { reason: ended.reason().as_str_name().into() },
+    }
+}
+
+fn renewed(answer: Option<&Answer>, at: usize) -> Response {
+    match answer {
+        Some(Answer::Renew(renewed)) => match renewed.leases.get(at) {
+            Some(renewed) if renewed.alive && renewed.error.is_none() && !renewed.untouched => {
+                Response::Renewed { left_ms: renewed.ttl_ms }
+            }
+            Some(renewed) if renewed.alive => Response::Failed { error: "not renewed, as it was".into() },
+            _ => Response::Gone,
+        },
+        other => failed(other),
+    }
+}
+
+/// Names and tokens of a release, whichever way it names them.
+fn released_locks(request: &v1::ReleaseRequest) -> Vec<(&str, u64)> {
+    if request.locks.is_empty() {
+        return vec![(&request.name, request.token)];
+    }
+    request.locks.iter().map(|lock| (lock.name.as_str(), lock.token)).collect()
+}
+
+fn released(answer: Option<&Answer>, at: usize) -> Response {
+    match answer {
+        Some(Answer::Release(released)) => {
+            Response::Released(released.locks.get(at).map_or(released.released, |lock| lock.released))
+        }
+        other => failed(other),
+    }
+}
+
+fn seen(answer: Option<&Answer>) -> Response {
+    let holder = |holder: &v1::Holder| SeenHolder {
+        token: holder.token,
+        left_ms: holder.left_ms,
+        mode: mode(holder.mode(), holder.permits, holder.limit),
     };
-    record.complete = if response == Response::Unknown { None } else { Some(*done) };
-    record.response = response;
+    match answer {
+        Some(Answer::Get(v1::GetResponse { lock: Some(lock) })) => {
+            Response::Seen { revision: lock.revision, holders: lock.holders.iter().map(holder).collect() }
+        }
+        other => failed(other),
+    }
+}
+
+fn mode(mode: v1::Mode, permits: u32, limit: u32) -> Mode {
+    match mode {
+        v1::Mode::Unspecified | v1::Mode::Exclusive => Mode::Exclusive,
+        v1::Mode::Shared => Mode::Shared,
+        v1::Mode::Permits => Mode::Permits { permits, limit },
+    }
 }
 
 /// What an answer that is no answer means for the fate of the operation.
@@ -192,7 +323,7 @@ fn failed(answer: Option<&Answer>) -> Response {
     }
 }
 
-fn lock_of(namespace: &str, name: &str) -> std::sync::Arc<str> {
+fn lock_of(namespace: &str, name: &str) -> Arc<str> {
     let namespace = if namespace.is_empty() { "default" } else { namespace };
     format!("{namespace}/{name}").into()
 }
@@ -210,7 +341,9 @@ impl Observer for Wire {
             self.granted.fetch_add(1, Ordering::Relaxed);
         }
         let mut sends = self.sends.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(send) = usize::try_from(number).ok().and_then(|number| sends.get_mut(number)) {
+        let send = usize::try_from(number).ok().and_then(|number| sends.get_mut(number));
+        // Of a watch only the first answer counts: nothing is recorded of it.
+        if let Some(send) = send.filter(|send| send.answer.is_none()) {
             send.answer = Some((now, answer.clone()));
         }
     }

@@ -1,0 +1,7 @@
+//! Whole nodes in one process, over real sockets and files.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod cluster;
+mod identity;
+mod levels;
+mod recovery;

@@ -1,0 +1,81 @@
+//! Snapshots, restarts, calls without a quorum.
+
+use std::time::Duration;
+
+use leasehold_consensus::clock::deadline_after;
+use leasehold_consensus::{ReadError, SubmitError, Tuning, debug};
+use leasehold_state_machine::{HeldLock, Operation, Outcome, Release};
+
+use crate::cluster::{Cluster, holds};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_follower_that_missed_what_was_purged_is_brought_up_by_a_snapshot() {
+    let tuning = Tuning { snapshot_entries: 60, keep_entries: 10, ..Tuning::default() };
+    let mut cluster = Cluster::start(3, tuning).await;
+    let leader = cluster.leader().await;
+    let (away, through) = if leader == 1 { (2, 3) } else { (1, if leader == 2 { 3 } else { 2 }) };
+    let early = cluster.grant(through, "early").await;
+    cluster.stop(away).await;
+    let mut tokens = Vec::new();
+    // Well over one purge batch beyond a snapshot, so that the entries it missed are gone.
+    for index in 0..700 {
+        let name = format!("lock-{index:03}");
+        tokens.push((name.clone(), cluster.grant(leader, &name).await));
+    }
+    cluster.restart(away).await;
+    let late = cluster.grant(away, "late").await;
+    cluster.agree().await;
+    let node = &cluster.running[&away];
+    assert!(holds(node, "early", early) && holds(node, "late", late));
+    assert!(tokens.iter().all(|(name, token)| holds(node, name, *token)));
+    // The entries that it missed never came to its log: a snapshot brought it up.
+    cluster.stop(away).await;
+    let mut dump = Vec::new();
+    debug::dump_log(&cluster.data_dir(away), &mut dump).unwrap();
+    let first: serde_json::Value = serde_json::from_slice(dump.split(|byte| *byte == b'\n').next().unwrap()).unwrap();
+    assert!(first["index"].as_u64().unwrap() > 100, "its log begins at {}", first["index"]);
+    // And it stands on its own feet: restarted, it still has all of it.
+    cluster.restart(away).await;
+    cluster.grant(away, "last").await;
+    assert!(tokens.iter().all(|(name, token)| holds(&cluster.running[&away], name, *token)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_quorum_calls_end_and_with_it_they_work_again() {
+    let tuning = Tuning { leader_wait_max: Duration::from_millis(300), ..Tuning::default() };
+    let mut cluster = Cluster::start(3, tuning).await;
+    let token = cluster.grant(1, "held").await;
+    cluster.stop(2).await;
+    cluster.stop(3).await;
+    let mut known = cluster.running[&1].leader();
+    known.wait_for(Option::is_none).await.unwrap();
+    let operation = cluster.acquire("other");
+    let node = cluster.running[&1].clone();
+    let refused = node.submit(operation, deadline_after(Duration::from_secs(5))).await;
+    assert!(matches!(refused, Err(SubmitError::NoLeader { .. } | SubmitError::FateUnknown)), "{refused:?}");
+    let read = node.read_barrier(deadline_after(Duration::from_secs(5))).await;
+    assert!(matches!(read, Err(ReadError::NoLeader { .. })), "{read:?}");
+    cluster.restart(2).await;
+    let read = async { while node.read_barrier(deadline_after(Duration::from_secs(1))).await.is_err() {} };
+    tokio::time::timeout(Duration::from_secs(20), read).await.expect("reads work again");
+    assert!(holds(&node, "held", token));
+    let locks = vec![HeldLock { name: "held".into(), token }];
+    let release = Release { namespace: "default".into(), locks, all_or_nothing: false };
+    let outcome = node.submit(Operation::Release(release), deadline_after(Duration::from_secs(10))).await.unwrap();
+    assert!(matches!(&outcome, Outcome::Released(released) if released[0].released), "{outcome:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_checkpoint_that_does_not_open_is_rebuilt() {
+    let mut cluster = Cluster::start(1, Tuning::default()).await;
+    cluster.leader().await;
+    let token = cluster.grant(1, "held").await;
+    cluster.stop(1).await;
+    let checkpoint = cluster.folders[&1].path().join("data/checkpoint");
+    for file in ["db", "conf"] {
+        std::fs::write(checkpoint.join(file), vec![0x5A; 4096]).unwrap();
+    }
+    cluster.restart(1).await;
+    cluster.grant(1, "next").await;
+    assert!(holds(&cluster.running[&1], "held", token));
+}
