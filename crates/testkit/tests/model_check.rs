@@ -81,7 +81,7 @@ fn time_that_stands_still_is_found() {
 
 #[test]
 fn request_that_loses_its_actor_is_found() {
-    finds(worlds::tasks_of_one_session(Size::Small), Planted::LosesActor, &[Rule::NoCycleStands]);
+    finds(worlds::deadlocks(Size::Small), Planted::LosesActor, &[Rule::NoCycleStands]);
 }
 
 #[test]
@@ -97,6 +97,11 @@ fn downgrade_that_is_not_minded_at_once_is_found() {
 #[test]
 fn lost_lock_delay_is_found() {
     finds(worlds::delays(Size::Small), Planted::LosesLockDelay, &[Rule::DelaysAreKept]);
+}
+
+#[test]
+fn forced_loss_that_a_session_does_not_mind_is_found() {
+    finds(worlds::force(Size::Small), Planted::IgnoresForce, &[Rule::BeliefsAreCompatible]);
 }
 
 #[test]

@@ -4,6 +4,7 @@ use leasehold_state_machine::{Cancelled, Outcome, Refusal, Renewed};
 
 use super::client::{Mail, Phase, Session};
 use super::coverage::Seen;
+use super::planted::Planted;
 use super::run::Run;
 use super::deadlocks;
 use super::events::{granted_mail, mail_to};
@@ -204,41 +205,27 @@ fn of_cancel(run: &Run, state: &mut State, message: &Message, cancelled: &Cancel
     task_of(state, client, task).phase = Phase::Settled { attempt: u8::MAX, got: false };
 }
 
-fn of_renewal(
-    run: &Run,
-    state: &mut State,
-    client: u8,
-    lease: u128,
-    sent: u8,
-    renewed: &Renewed,
-) {
-    let of_session = lease == session_id(client).0;
-    let until = match renewed {
-        Renewed::Alive { left_ms } => state.through(&run.world, sent, *left_ms),
-        _ => None,
-    };
-    let owner = state.client_mut(client);
+fn of_renewal(run: &Run, state: &mut State, client: u8, lease: u128, sent: u8, renewed: &Renewed) {
+    let session = session_id(client).0;
+    if state.clients[usize::from(client)].crashed {
+        return;
+    }
     match renewed {
-        Renewed::Alive { .. } => {
+        Renewed::Alive { left_ms, forced } => {
             run.coverage.add(Seen::RenewedInTime);
-            match &mut owner.session {
-                Session::Open { through } if of_session && !owner.crashed => *through = (*through).max(until),
-                _ => {}
+            if *forced > 0 {
+                run.coverage.add(Seen::RenewalTellsOfForce);
             }
-            if owner.crashed {
-                return;
-            }
-            let holds = owner.tasks.iter_mut().flat_map(|task| &mut task.holds);
-            for hold in holds.filter(|hold| hold.lease == lease && !of_session) {
-                hold.through = hold.through.max(until);
-            }
+            let through = state.through(&run.world, sent, *left_ms);
+            let holders = state.tables.picture.locks.iter().flat_map(|lock| &lock.holders);
+            let held: Vec<u64> = holders.map(|holder| holder.token).collect();
+            let forced = if run.world.planted == Some(Planted::IgnoresForce) { 0 } else { *forced };
+            state.client_mut(client).renewed(lease, session, through, forced, &held);
         }
         Renewed::Gone { .. } => {
             run.coverage.add(Seen::RenewedTooLate);
-            if owner.crashed {
-                return;
-            }
-            if of_session {
+            let owner = state.client_mut(client);
+            if lease == session {
                 owner.session = Session::Over;
             }
             owner.lose_lease(lease);

@@ -1,5 +1,7 @@
 //! A client: what it has asked for, what it was told, and what it may count on by that.
 
+use std::collections::BTreeMap;
+
 use leasehold_state_machine::Mode;
 
 use super::world::Lock;
@@ -17,6 +19,8 @@ pub struct Client {
     pub renewals: u8,
     /// It has ended a grant by force.
     pub forced: bool,
+    /// Leases that it knows to have lost grants by force, and how many.
+    pub losses: BTreeMap<u128, u64>,
     /// Counter of its next request.
     pub next_counter: u8,
 }
@@ -45,6 +49,8 @@ pub struct Task {
     pub counter: u8,
     /// How far that is.
     pub phase: Phase,
+    /// Since its last send its client has learnt of losses by force: a grant is looked up before it is counted on.
+    pub doubtful: bool,
     /// What it holds, as far as it knows.
     pub holds: Vec<Hold>,
 }
@@ -147,6 +153,26 @@ impl Client {
         }
     }
 
+    /// A renewal was answered: the lease is alive, and has lost so many grants by force. When these are more than the client
+    /// knew, it looks which it still has before it counts on any: `held` tells.
+    pub(super) fn renewed(&mut self, lease: u128, session: u128, through: Option<u8>, losses: u64, held: &[u64]) {
+        if losses > self.losses.get(&lease).copied().unwrap_or(0) {
+            self.losses.insert(lease, losses);
+            for task in &mut self.tasks {
+                task.doubtful = matches!(task.phase, Phase::Asking { .. });
+                task.holds.retain(|hold| hold.lease != lease || held.contains(&hold.token));
+            }
+        }
+        if let Session::Open { through: known } = &mut self.session
+            && lease == session
+        {
+            *known = (*known).max(through);
+        }
+        for hold in self.tasks.iter_mut().flat_map(|task| &mut task.holds).filter(|hold| hold.lease == lease) {
+            hold.through = if lease == session { None } else { hold.through.max(through) };
+        }
+    }
+
     /// Drops what hangs on a lease that has ended.
     pub(super) fn lose_lease(&mut self, lease: u128) {
         for task in &mut self.tasks {
@@ -161,12 +187,21 @@ impl Task {
         let step = self.step;
         let hold = |&(lock, mode, token): &(Lock, Mode, u64)| Hold { lease, lock, mode, token, through, step };
         self.holds.extend(grants.iter().map(hold));
-        true
+        !grants.is_empty()
     }
 
     /// What it holds of a lock was converted; false when it knows that its lease has ended since.
-    pub(super) fn convert(&mut self, lease: u128, grant: (Lock, Mode, u64), through: Option<u8>) -> bool {
-        let (lock, mode, token) = grant;
+    pub(super) fn convert(
+        &mut self,
+        lease: u128,
+        lock: Lock,
+        grant: Option<(Lock, Mode, u64)>,
+        through: Option<u8>,
+    ) -> bool {
+        let Some((_, mode, token)) = grant else {
+            self.holds.retain(|hold| hold.lock != lock);
+            return false;
+        };
         let Some(hold) = self.holds.iter_mut().find(|hold| hold.lease == lease && hold.lock == lock) else {
             return false;
         };

@@ -31,6 +31,7 @@ pub enum Seen {
     LeaseOfCrashedExpired,
     RenewedInTime,
     RenewedTooLate,
+    RenewalTellsOfForce,
     SessionOpened,
     SessionOpenedAgain,
     SessionStayedDead,
@@ -53,7 +54,7 @@ pub enum Seen {
 
 impl Seen {
     /// All of it.
-    pub const ALL: [Self; 42] = [
+    pub const ALL: &'static [Self] = &[
         Self::GrantAtOnce,
         Self::GrantAfterWait,
         Self::GrantedAgain,
@@ -78,6 +79,7 @@ impl Seen {
         Self::LeaseOfCrashedExpired,
         Self::RenewedInTime,
         Self::RenewedTooLate,
+        Self::RenewalTellsOfForce,
         Self::SessionOpened,
         Self::SessionOpenedAgain,
         Self::SessionStayedDead,

@@ -19,6 +19,8 @@ pub enum Planted {
     LosesActor,
     /// The tasks of one session are taken for one actor.
     TakesTasksForOne,
+    /// A client does not mind that a renewal tells of grants that were ended by force.
+    IgnoresForce,
     /// Acquires lose their lock-delay on the way.
     LosesLockDelay,
     /// A client uses one request id for all its asks.

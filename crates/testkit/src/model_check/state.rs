@@ -100,25 +100,6 @@ pub enum Rule {
 }
 
 impl Rule {
-    /// All of them.
-    pub const ALL: [Self; 15] = [
-        Self::HoldersAreCompatible,
-        Self::BeliefsAreTrue,
-        Self::BeliefsAreCompatible,
-        Self::TokensGrow,
-        Self::NobodyWaitsInVain,
-        Self::NobodyIsOvertaken,
-        Self::NothingOutlivesItsLease,
-        Self::NoIsFinal,
-        Self::OneEffectPerRequest,
-        Self::DeadlocksAreReal,
-        Self::NoCycleStands,
-        Self::TimeFreesEverything,
-        Self::DelaysAreKept,
-        Self::HonestCommandsAreServed,
-        Self::MachineStands,
-    ];
-
     /// Its name.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -153,9 +134,10 @@ impl State {
                 Some(session) if session.open => Session::Open { through: Some(session.ttl.min(world.steps)) },
                 Some(_) => Session::Unopened,
             },
-            tasks: vec![Task { step: 0, counter: 0, phase: Phase::Ready, holds: Vec::new() }; plan.tasks.len()],
+            tasks: vec![Task { step: 0, counter: 0, phase: Phase::Ready, doubtful: false, holds: Vec::new() }; plan.tasks.len()],
             renewals: 0,
             forced: false,
+            losses: BTreeMap::new(),
             next_counter: 1,
         });
         Self {

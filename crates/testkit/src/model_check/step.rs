@@ -10,7 +10,8 @@ use super::planted::Planted;
 use super::rules;
 use super::run::Run;
 use super::state::State;
-use super::world::{AskLease, World};
+use super::tables::Picture;
+use super::world::{Ask, AskLease, Lock, SHARED, World};
 
 /// The state after a step; None where it changes nothing.
 pub(super) fn step(run: &Run, before: &State, action: &Action) -> Option<State> {
@@ -110,7 +111,7 @@ fn ask(world: &World, state: &mut State, client: u8, task: u8) {
     // From its send on a downgrade may be done at any moment.
     if asked.lease == AskLease::Convert && world.planted != Some(Planted::DowngradesLate) {
         let (lock, mode) = asked.locks[0];
-        let shares = mode == super::world::SHARED;
+        let shares = mode == SHARED;
         own.holds.iter_mut().filter(|hold| shares && hold.lock == lock).for_each(|hold| hold.mode = mode);
     }
     retry(world, state, client, task, false);
@@ -123,7 +124,7 @@ fn retry(world: &World, state: &mut State, client: u8, task: u8, broken: bool) {
     let (step, counter) = (own.step, own.counter);
     let (Phase::Asking { attempt: last, .. } | Phase::Settled { attempt: last, .. }) = own.phase else { return };
     let attempt = last + 1;
-    own.phase = Phase::Asking { attempt, sent, mail: None };
+    (own.phase, own.doubtful) = (Phase::Asking { attempt, sent, mail: None }, false);
     let lock = world.ask(client, task, step).locks[0].0;
     let converts = own.holds.iter().find(|hold| hold.lock == lock).map(|hold| hold.token);
     let converts = converts.filter(|_| world.ask(client, task, step).lease == AskLease::Convert);
@@ -137,6 +138,7 @@ fn retry(world: &World, state: &mut State, client: u8, task: u8, broken: bool) {
 /// A task hears the answer to its call.
 fn hear(world: &World, state: &mut State, client: u8, task: u8) {
     let now = state.now;
+    let tables = Arc::clone(&state.tables);
     let owner = state.client_mut(client);
     let has_session = owner.has_session();
     let own = &mut owner.tasks[usize::from(task)];
@@ -152,25 +154,32 @@ fn hear(world: &World, state: &mut State, client: u8, task: u8) {
             refused = Some((client, own.counter));
             false
         }
-        Mail::Granted { lease, grants, through } => {
+        Mail::Granted { lease, mut grants, through } => {
+            if own.doubtful {
+                grants.retain(|(lock, _, token)| is_held(&tables.picture, *lock, *token));
+            }
             let through = misjudged(world, asked, now, through);
             match asked.lease {
-                AskLease::Convert => own.convert(lease, grants[0], through),
+                AskLease::Convert => own.convert(lease, converted, grants.first().copied(), through),
                 // Its session has ended, by all that it knows: so has this grant.
                 AskLease::Session if !has_session => false,
                 AskLease::Session | AskLease::Own(_) => own.take(lease, &grants, through),
             }
         }
     };
-    own.phase = Phase::Settled { attempt, got };
+    (own.phase, own.doubtful) = (Phase::Settled { attempt, got }, false);
     if let Some(request) = refused {
         let past = state.past_mut(request);
         past.refused = past.refused.max(u32::from(attempt));
     }
 }
 
+fn is_held(picture: &Picture, lock: Lock, token: u64) -> bool {
+    picture.locks[usize::from(lock)].holders.iter().any(|holder| holder.token == token)
+}
+
 /// What mistakes that are planted make of the step through which a grant can be counted on.
-fn misjudged(world: &World, asked: &super::world::Ask, now: u8, through: Option<u8>) -> Option<u8> {
+fn misjudged(world: &World, asked: &Ask, now: u8, through: Option<u8>) -> Option<u8> {
     let AskLease::Own(ttl) = asked.lease else { return through };
     match world.planted {
         Some(Planted::CountsFromAnswer) if through.is_some() => Some(now + ttl),

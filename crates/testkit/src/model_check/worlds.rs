@@ -277,17 +277,20 @@ pub fn delays(size: Size) -> World {
 }
 
 /// Grants that somebody ends by force, with lock-delays that outlast the leases: nobody is ever beside the one who has
-/// not heard of it. (A session is not renewed here: its keep-alives do not tell what it has lost.)
+/// not heard of it, as renewals tell. One is of a session, the other of two locks under one lease.
 #[must_use]
 pub fn force(size: Size) -> World {
-    let first = ClientPlan::asking(vec![Ask::own(&[(A, EXCLUSIVE)], 1, 0).delaying(2).releasing()]).renewing(1);
-    let second = Ask::session(&[(A, EXCLUSIVE)], 3).delaying(2);
-    let second = ClientPlan::in_session(2, vec![second]);
-    let third = Ask::own(&[(A, SHARED)], 1, 0).delaying(1).attempts(size.of(1, 2));
+    let first = Ask::own(&[(A, EXCLUSIVE), (B, SHARED)], 1, 0).delaying(2);
+    let first = ClientPlan::asking(vec![first]).renewing(1);
+    let second = Ask::session(&[(A, EXCLUSIVE)], 1).delaying(2).attempts(size.of(1, 2));
+    let second = ClientPlan::in_session(2, vec![second]).renewing(1);
+    let third = Ask::own(&[(A, SHARED)], 1, 0).delaying(1);
     let third = ClientPlan::asking(vec![third]).forcing(A);
-    World::new("force", size.of(4, 5), vec![first, second, third]).showing(&[
+    let clients = size.of(vec![second.clone(), third.clone()], vec![first, second, third]);
+    World::new("force", 4, clients).showing(&[
         Forced,
         ForcedTooLate,
+        RenewalTellsOfForce,
         DelayHeldBack,
         GrantAfterWait,
     ])
