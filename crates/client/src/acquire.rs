@@ -9,12 +9,13 @@ use leasehold_proto::v1::{self, answer::Answer};
 use crate::call::{RESEND_AFTER, Troubles, millis};
 use crate::clock::Moment;
 use crate::error::{Error, Verdict};
+use crate::ids::LeaseId;
 use crate::inner::{Inner, Renewal};
-use crate::request::{AcquireSpec, Request};
+use crate::mode::GrantInfo;
+use crate::request::{AcquireSpec, CancelledAs, FateSender, LeaseSpec, Request};
 use crate::runtime::{sleep, within};
 use crate::stream::{Broken, Stream};
-use crate::types::{Acquired, Acquisition, HeldInfo};
-use crate::{LeaseId, Token};
+use crate::types::{Acquired, Deadlock, HeldInfo};
 
 /// One attempt waits in the queue at most this long (the cluster's `wait_max`).
 const WAIT_SLICE: Duration = Duration::from_secs(30);
@@ -43,16 +44,38 @@ pub enum Wait {
     Forever,
 }
 
-/// Acquires `spec`, asking again under a new id where a grant has ended before it could be used.
-pub(crate) async fn obtain(inner: &Arc<Inner>, spec: &AcquireSpec, wait: Wait) -> Result<Acquisition, Error> {
-    let give_up = match wait {
+/// What an acquire came to.
+#[derive(Debug)]
+pub(crate) enum Obtained {
+    Acquired(Acquired),
+    Held(HeldInfo),
+    TimedOut,
+    Deadlock(Deadlock),
+    /// A convert: the grant that was to be converted, or the one that replaced it, has ended.
+    Ended(v1::LossReason),
+}
+
+/// When a caller gives up, counted from now.
+pub(crate) fn give_up_at(inner: &Inner, wait: Wait) -> Option<Moment> {
+    match wait {
         Wait::For(span) => Some(inner.clock.now().after(span)),
         Wait::Try | Wait::Forever => None,
-    };
+    }
+}
+
+/// Acquires `spec`, asking again under a new id where a grant has ended before it could be used. `fate` hears what becomes
+/// of a convert whose future is dropped.
+pub(crate) async fn obtain(
+    inner: &Arc<Inner>,
+    spec: &AcquireSpec,
+    wait: Wait,
+    give_up: Option<Moment>,
+    fate: Option<&FateSender>,
+) -> Result<Obtained, Error> {
     let start = inner.clock.now();
     let mut ask = Ask { inner, spec, wait, give_up, asked: false, troubles: Troubles::new(true), trouble_since: start };
     loop {
-        let mut request = Request::new(inner)?;
+        let mut request = Request::new(inner, fate.cloned())?;
         let asked = match ask.until_answered(&mut request).await {
             Ok(asked) => asked,
             Err(error) => {
@@ -63,44 +86,32 @@ pub(crate) async fn obtain(inner: &Arc<Inner>, spec: &AcquireSpec, wait: Wait) -
                 return Err(error);
             }
         };
-        let granted = match asked {
-            Asked::Granted(granted) => granted,
-            Asked::Held(held) => {
+        let obtained = match asked {
+            Asked::Granted(granted) => {
+                let obtained = ask.confirmed(&request, &granted).await?;
                 request.settle();
-                return Ok(Acquisition::Held(held));
+                obtained
             }
-            Asked::TimedOut => {
+            Asked::GiveUp => return ask.given_up(request).await,
+            Asked::Answered(obtained) => {
                 request.settle();
-                return Ok(Acquisition::TimedOut);
-            }
-            Asked::GiveUp => {
-                request.cancel(CANCEL_BOUND).await.map_err(|error| Error::FateUnknown {
-                    message: format!("the wait was not confirmed as ended ({error})"),
-                })?;
-                return Ok(Acquisition::TimedOut);
-            }
-            Asked::Ended => {
-                request.settle();
-                continue;
+                obtained
             }
         };
-        if let Some(acquired) = ask.confirmed(&request, granted).await? {
-            request.settle();
-            return Ok(Acquisition::Acquired(acquired));
+        match obtained {
+            // It had been granted, and that grant has ended: a new id asks for a new one.
+            Obtained::Ended(_) if !matches!(spec.lease, LeaseSpec::Convert(_)) => {}
+            obtained => return Ok(obtained),
         }
-        request.settle();
     }
 }
 
 enum Asked {
     Granted(v1::Granted),
-    Held(HeldInfo),
-    /// The node says that the wait has ended.
-    TimedOut,
+    /// Without a grant.
+    Answered(Obtained),
     /// The caller's time is up and the node has not said anything.
     GiveUp,
-    /// It had been granted, and that grant has ended.
-    Ended,
 }
 
 struct Ask<'a> {
@@ -125,7 +136,7 @@ impl Ask<'_> {
                 return match (self.troubles.avoid, request.first_sent()) {
                     (Some(_), _) => Err(self.out_of_time()),
                     (None, Some(_)) => Ok(Asked::GiveUp),
-                    (None, None) => Ok(Asked::TimedOut),
+                    (None, None) => Ok(Asked::Answered(Obtained::TimedOut)),
                 };
             }
             let stream = self.stream(now).await?;
@@ -236,14 +247,21 @@ impl Ask<'_> {
         self.troubles.recovered();
         Ok(match result {
             acquire_response::Result::Granted(granted) => Next::Done(Asked::Granted(granted)),
-            acquire_response::Result::Held(held) => Next::Done(Asked::Held(held.into())),
-            acquire_response::Result::Ended(_) => Next::Done(Asked::Ended),
+            acquire_response::Result::Held(held) => Next::Done(Asked::Answered(Obtained::Held(held.into()))),
+            acquire_response::Result::Deadlock(deadlock) => {
+                Next::Done(Asked::Answered(Obtained::Deadlock(deadlock.into())))
+            }
+            acquire_response::Result::Ended(ended) => Next::Done(Asked::Answered(Obtained::Ended(ended.reason()))),
             acquire_response::Result::WaitEnded(_) => {
                 let now = self.inner.clock.now();
                 self.trouble_since = now;
                 // The node rounds down: what is left of less than a millisecond is no reason to ask again.
                 let left = self.give_up.map_or(WAIT_SLICE, |end| end.since(now));
-                if left < Duration::from_millis(2) { Next::Done(Asked::TimedOut) } else { Next::After(Duration::ZERO) }
+                if left < Duration::from_millis(2) {
+                    Next::Done(Asked::Answered(Obtained::TimedOut))
+                } else {
+                    Next::After(Duration::ZERO)
+                }
             }
         })
     }
@@ -261,29 +279,51 @@ impl Ask<'_> {
         }
     }
 
-    /// A grant whose time can be counted on. `None`: it has ended before that was known.
-    async fn confirmed(&self, request: &Request, granted: v1::Granted) -> Result<Option<Acquired>, Error> {
+    /// The caller's time is up: nothing is to be left of the request, but a convert that had been granted stays.
+    async fn given_up(&self, request: Request) -> Result<Obtained, Error> {
+        let sent = request.first_sent();
+        let cancelled = request.cancel(CANCEL_BOUND).await.map_err(|error| Error::FateUnknown {
+            message: format!("the wait was not confirmed as ended ({error})"),
+        })?;
+        match (cancelled, self.spec.locks.first()) {
+            (CancelledAs::Kept(token), Some(lock)) => {
+                let grant = GrantInfo { name: lock.name.clone(), mode: lock.mode, token };
+                let deadline = sent.unwrap_or_else(|| self.inner.clock.now());
+                // What is left of the lease was not told.
+                let lease = LeaseId(String::new());
+                Ok(Obtained::Acquired(Acquired::new(vec![grant], lease, Duration::ZERO, deadline)))
+            }
+            _ => Ok(Obtained::TimedOut),
+        }
+    }
+
+    /// A grant whose time can be counted on.
+    async fn confirmed(&self, request: &Request, granted: &v1::Granted) -> Result<Obtained, Error> {
         let inner = self.inner;
-        let [grant] = granted.grants.as_slice() else {
-            return Err(Error::Server { message: format!("{} grants for one lock", granted.grants.len()) });
-        };
+        let grants: Vec<GrantInfo> = granted.grants.iter().map(GrantInfo::from).collect();
+        let asked = self.spec.locks.iter().map(|lock| &lock.name);
+        if grants.is_empty() || !asked.eq(grants.iter().map(|grant| &grant.name)) {
+            return Err(Error::Server { message: format!("asked for {}, granted {grants:?}", self.spec.names()) });
+        }
         let lease = LeaseId(granted.lease.clone());
-        let token = Token(grant.token);
-        let asked_ttl = Duration::from_millis(self.spec.ttl_ms);
         let mut ttl = Duration::from_millis(granted.ttl_ms);
         let sent = request.first_sent().unwrap_or_else(|| inner.clock.now());
         let mut deadline = sent.after(inner.options.safe_span(ttl));
         // Nothing can be counted from the send of a wait; of a slow answer too little may be left.
-        if granted.confirm || inner.left_until(deadline) < asked_ttl / 2 {
+        let too_little = match self.spec.lease {
+            LeaseSpec::Own { ttl_ms } => inner.left_until(deadline) < Duration::from_millis(ttl_ms) / 2,
+            LeaseSpec::Session(_) | LeaseSpec::Convert(_) => false,
+        };
+        if granted.confirm || too_little {
             match inner.renew(&lease, 0, inner.call_deadline()).await? {
                 Renewal::Alive { deadline: later, ttl: left } => (deadline, ttl) = (later, left),
                 Renewal::Gone(reason) => {
-                    tracing::info!(name = self.spec.name, %token, ?reason, "a grant ended before it was confirmed");
-                    return Ok(None);
+                    tracing::info!(names = self.spec.names(), ?reason, "a grant ended before it was confirmed");
+                    return Ok(Obtained::Ended(reason));
                 }
             }
         }
-        Ok(Some(Acquired { name: self.spec.name.clone(), token, lease, ttl, deadline }))
+        Ok(Obtained::Acquired(Acquired::new(grants, lease, ttl, deadline)))
     }
 }
 

@@ -74,7 +74,14 @@ impl Troubles {
 impl Inner {
     /// Does `operation`, which is safe to send twice, until `deadline` at most.
     pub(crate) async fn call(&self, operation: Operation, deadline: Moment) -> Result<Reply, Error> {
-        let writes = !matches!(operation, Operation::Get(_) | Operation::List(_));
+        let writes = !matches!(
+            operation,
+            Operation::Get(_)
+                | Operation::List(_)
+                | Operation::CheckToken(_)
+                | Operation::GetSession(_)
+                | Operation::ListSessions(_)
+        );
         let mut troubles = Troubles::new(writes);
         let mut patience = RESEND_AFTER;
         loop {

@@ -1,23 +1,58 @@
 //! The handle that programs hold.
 
-use std::sync::Arc;
+use std::fmt;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use leasehold_proto::v1::{self, answer::Answer, operation::Operation};
+use leasehold_proto::v1::Revision;
+use parking_lot::Mutex;
 
+use crate::actor::Actor;
 use crate::builder::LockBuilder;
+use crate::draft::{Draft, Under};
+use crate::election::Election;
 use crate::error::Error;
-use crate::guard::Released;
-use crate::ids::{LeaseId, Token};
-use crate::inner::{Inner, Renewal};
+use crate::feed::Feed;
+use crate::ids::SessionId;
+use crate::inner::Inner;
+use crate::mode::LockSpec;
 use crate::options::ClientOptions;
+use crate::raw::RawAcquire;
+use crate::reentrant::{ReentrantLock, Reentries};
 use crate::runtime::within;
-use crate::types::{Renewed, remembered};
+use crate::session::{DefaultSession, Session, SessionBuilder, SessionCore};
+use crate::set_builder::LockSetBuilder;
+use crate::watch::{Watch, WatchTarget};
 
-/// A connection to a cluster. Cheap to clone; everything ends when the last clone and the last guard have gone.
+/// A connection to a cluster, and one session for all locks that name no other. Cheap to clone; the session is closed with
+/// the last clone, guard and session handle, and everything else ends then too.
 #[derive(Debug, Clone)]
 pub struct Client {
-    inner: Arc<Inner>,
+    pub(crate) shared: Arc<Shared>,
+}
+
+/// What all clones of a client share, and no guard keeps alive.
+pub(crate) struct Shared {
+    pub(crate) inner: Arc<Inner>,
+    pub(crate) default: DefaultSession,
+    pub(crate) reentries: Arc<Reentries>,
+    /// To be closed by [`Client::shutdown`].
+    sessions: Mutex<Vec<Weak<SessionCore>>>,
+}
+
+impl Shared {
+    /// A session was opened by this client.
+    pub(crate) fn remember(&self, core: &Arc<SessionCore>) {
+        let mut sessions = self.sessions.lock();
+        sessions.retain(|session| session.strong_count() > 0);
+        sessions.push(Arc::downgrade(core));
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("options", &self.inner.options).finish_non_exhaustive()
+    }
 }
 
 impl Client {
@@ -27,87 +62,133 @@ impl Client {
         let bound = options.connect_timeout;
         let inner = Inner::start(options);
         // A little longer than one attempt may take, so that its own words are told.
-        match inner.endpoints.stream(None, bound + Duration::from_millis(50)).await {
-            Some(_) => Ok(Self { inner }),
-            None => Err(Error::Unavailable { message: inner.endpoints.problems() }),
+        if inner.endpoints.stream(None, bound + Duration::from_millis(50)).await.is_none() {
+            return Err(Error::Unavailable { message: inner.endpoints.problems() });
         }
+        let shared =
+            Shared { inner, default: DefaultSession::default(), reentries: Arc::default(), sessions: Mutex::default() };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    pub(crate) fn inner(&self) -> &Arc<Inner> {
+        &self.shared.inner
     }
 
     /// The options that the client was made with.
     #[must_use]
     pub fn options(&self) -> &ClientOptions {
-        &self.inner.options
+        &self.inner().options
     }
 
-    /// Starts an acquire of the lock `name`.
+    /// Starts an acquire of the lock `name`: exclusive, and under the client's session, unless told otherwise.
     pub fn lock(&self, name: impl Into<String>) -> LockBuilder {
-        LockBuilder::new(self.inner.clone(), name.into())
+        LockBuilder::new(self.draft(vec![LockSpec::exclusive(name)]))
     }
 
-    /// Releases a lock by its fencing token. What is no longer held is no error.
-    pub async fn release(&self, name: &str, token: Token) -> Result<Released, Error> {
-        let namespace = &self.inner.options.namespace;
-        self.inner.release(namespace, name, token, self.inner.call_deadline()).await
+    /// Starts an acquire of several locks at once, all or nothing, under the client's session unless told otherwise. Their
+    /// modes may be mixed: see [`LockSpec`].
+    pub fn locks<I>(&self, locks: I) -> LockSetBuilder
+    where
+        I: IntoIterator,
+        I::Item: Into<LockSpec>,
+    {
+        LockSetBuilder::new(self.draft(locks.into_iter().map(Into::into).collect()))
     }
 
-    /// Renews a lease, to `ttl` from now, or to the ttl that it has.
-    pub async fn renew(&self, lease: &LeaseId, ttl: Option<Duration>) -> Result<Renewed, Error> {
-        let ttl_ms = ttl.map_or(0, crate::call::millis);
-        Ok(match self.inner.renew(lease, ttl_ms, self.inner.call_deadline()).await? {
-            Renewal::Alive { ttl, .. } => Renewed::Alive { ttl },
-            Renewal::Gone(reason) => Renewed::Ended { reason: remembered(reason) },
-        })
+    /// Starts an acquire of one lock or several without a guard: nobody renews it, nobody gives it back.
+    pub fn raw<I>(&self, locks: I) -> RawAcquire
+    where
+        I: IntoIterator,
+        I::Item: Into<LockSpec>,
+    {
+        RawAcquire::new(self.shared.clone(), locks.into_iter().map(Into::into).collect())
     }
 
-    /// Who holds the lock `name`, who waits for it, and why it was last lost.
-    pub async fn get(&self, name: &str) -> Result<v1::LockInfo, Error> {
-        let namespace = self.inner.options.namespace.clone();
-        let request = v1::GetRequest { namespace, name: name.to_owned(), stale: false };
-        let reply = self.inner.call(Operation::Get(request), self.inner.call_deadline()).await?;
-        match reply.answer {
-            Answer::Get(v1::GetResponse { lock: Some(lock) }) => Ok(lock),
-            other => Err(Error::unexpected(&other)),
-        }
+    fn draft(&self, locks: Vec<LockSpec>) -> Draft {
+        Draft::new(self.shared.clone(), Under::Default, locks)
     }
 
-    /// One page of the locks whose names begin with `prefix`, in name order; `page_token` is empty for the first.
-    pub async fn list_page(&self, prefix: &str, page_token: &str) -> Result<v1::ListResponse, Error> {
-        let request = v1::ListRequest {
-            namespace: self.inner.options.namespace.clone(),
-            prefix: prefix.to_owned(),
-            page_size: 1_000,
-            page_token: page_token.to_owned(),
-            stale: false,
-        };
-        let reply = self.inner.call(Operation::List(request), self.inner.call_deadline()).await?;
-        match reply.answer {
-            Answer::List(page) => Ok(page),
-            other => Err(Error::unexpected(&other)),
-        }
+    /// Starts the opening of a session beside the client's own one.
+    pub fn session(&self) -> SessionBuilder {
+        SessionBuilder::new(self.shared.clone())
     }
 
-    /// All locks whose names begin with `prefix`, in name order. Each page is consistent in itself.
-    pub async fn list(&self, prefix: &str) -> Result<Vec<v1::LockInfo>, Error> {
-        let mut locks = Vec::new();
-        let mut page_token = String::new();
-        loop {
-            let page = self.list_page(prefix, &page_token).await?;
-            locks.extend(page.locks);
-            if page.next_page_token.is_empty() {
-                return Ok(locks);
-            }
-            page_token = page.next_page_token;
-        }
+    /// The client's own session, opened if need be. Once it is lost, the next call opens a new one.
+    pub async fn default_session(&self) -> Result<Session, Error> {
+        let bound = self.options().call_timeout;
+        let core = self.shared.default.get(&self.shared, bound).await?;
+        Ok(Session::new(self.shared.clone(), core))
+    }
+
+    /// Keeps a session alive that somebody opened before, and whose id they passed on. It is not closed with its last
+    /// handle here.
+    pub async fn attach_session(&self, id: SessionId) -> Result<Session, Error> {
+        let core = SessionCore::attach(self.inner(), id).await?;
+        Ok(Session::new(self.shared.clone(), core))
+    }
+
+    /// A task of this name, for the search for deadlocks and for re-entrant locks.
+    pub fn actor(&self, name: impl Into<String>) -> Actor {
+        Actor::new(name)
+    }
+
+    /// A task whose name nobody else has.
+    #[must_use]
+    pub fn new_actor(&self) -> Actor {
+        Actor::unique()
+    }
+
+    /// The lock `name`, as one that its holder within this process may take again.
+    pub fn reentrant(&self, name: impl Into<String>) -> ReentrantLock {
+        ReentrantLock::new(self.shared.clone(), name.into())
+    }
+
+    /// The election whose leader holds the lock `name`.
+    pub fn election(&self, name: impl Into<String>) -> Election {
+        Election::new(self.clone(), name.into())
+    }
+
+    /// Watches locks or a session, from now on: the first item says from where.
+    pub fn watch(&self, target: WatchTarget) -> Watch {
+        self.watch_from(&target, None)
+    }
+
+    /// The same, of everything after a revision, such as [`Watch::revision`] or the `revision` of a read: after a read that
+    /// was true up to log index R, say `Revision { index: R, ordinal: u32::MAX }`. What is not remembered any more is told as
+    /// a [`WatchItem::Gap`](crate::WatchItem::Gap).
+    pub fn watch_after(&self, target: WatchTarget, after: Revision) -> Watch {
+        self.watch_from(&target, Some(after))
+    }
+
+    fn watch_from(&self, target: &WatchTarget, after: Option<Revision>) -> Watch {
+        let namespace = self.options().namespace.clone();
+        Watch::new(Feed::new(self.inner().clone(), namespace, target.to_wire(), after))
     }
 
     /// Waits, up to `bound`, until the releases and cancels that nobody waits for have been answered. Says whether they
     /// have. Worth calling before a process ends.
     pub async fn settle(&self, bound: Duration) -> bool {
-        within(bound, self.inner.spawner.errands_done()).await.is_some()
+        within(bound, self.inner().spawner.errands_done()).await.is_some()
     }
 
-    /// Closes the client: every guard is lost, every call ends. Locks run out by themselves unless released before.
+    /// Ends the client in good order, within `bound`: closes every session that it opened, so that all their locks are
+    /// given back at once, waits for what is under way in the background, and closes it. Guards are lost
+    /// ([`Loss::Closed`](crate::Loss::Closed)) before their locks are given back. Says whether all of it was answered.
+    pub async fn shutdown(&self, bound: Duration) -> bool {
+        let inner = self.inner();
+        let end = inner.clock.now().after(bound);
+        let _default = self.shared.default.take();
+        let sessions = std::mem::take(&mut *self.shared.sessions.lock());
+        let closing =
+            sessions.iter().filter_map(Weak::upgrade).map(|core| async move { core.close(bound).await.is_ok() });
+        let all = within(bound, futures_util::future::join_all(closing)).await;
+        let settled = self.settle(inner.left_until(end)).await;
+        self.close();
+        settled && all.is_some_and(|answered| answered.into_iter().all(|ok| ok))
+    }
+
+    /// Closes the client at once: every guard is lost, every call ends. Locks run out by themselves unless given back before.
     pub fn close(&self) {
-        self.inner.stop.cancel();
+        self.inner().stop.cancel();
     }
 }

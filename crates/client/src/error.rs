@@ -5,6 +5,9 @@ use std::time::Duration;
 use leasehold_proto::v1;
 use tonic::Code;
 
+use crate::loss::{Loss, in_words};
+use crate::types::Deadlock;
+
 /// Errors of the client. That a lock is held by another is not among them: it is an ordinary answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
@@ -46,6 +49,21 @@ pub enum Error {
         /// What was seen last.
         message: String,
     },
+    /// To wait would close a cycle of waits: somebody in it has to let go first. Nothing is queued any more.
+    #[error("deadlock: {0}")]
+    Deadlock(Deadlock),
+    /// The session ended before the locks were granted. Whatever was asked under it is cancelled.
+    #[error("the session was lost: {loss}")]
+    SessionLost {
+        /// Why.
+        loss: Loss,
+    },
+    /// The grant that the call was about has ended.
+    #[error("no longer held{}", reason.map(|reason| format!(": {}", in_words(reason))).unwrap_or_default())]
+    NotHeld {
+        /// Why, where that is remembered.
+        reason: Option<v1::LossReason>,
+    },
     /// This client has more requests under way than it allows itself.
     #[error("{limit} requests of this client are under way already")]
     TooMany {
@@ -71,7 +89,13 @@ impl Error {
         match self {
             Self::Unavailable { .. } | Self::FateUnknown { .. } | Self::TooMany { .. } => true,
             Self::Refused { over_limit, .. } => *over_limit,
-            Self::Options { .. } | Self::InvalidArgument { .. } | Self::Closed | Self::Server { .. } => false,
+            Self::Options { .. }
+            | Self::InvalidArgument { .. }
+            | Self::Deadlock(_)
+            | Self::SessionLost { .. }
+            | Self::NotHeld { .. }
+            | Self::Closed
+            | Self::Server { .. } => false,
         }
     }
 
@@ -84,10 +108,20 @@ impl Error {
         }
     }
 
+    /// Whether a node said that there is no such lease or session (any more).
+    pub(crate) fn is_no_session(&self) -> bool {
+        matches!(self, Self::Refused { reason, .. } if reason == NO_SESSION)
+    }
+
     pub(crate) fn unexpected(answer: &v1::answer::Answer) -> Self {
         Self::Server { message: format!("unexpected answer {answer:?}") }
     }
 }
+
+/// Wire reason for a token to be converted that is no longer current.
+const NOT_HELD: &str = "NOT_HELD";
+/// Wire reason for a session that is not open.
+const NO_SESSION: &str = "NO_SESSION";
 
 /// What to do about an error that a node answered.
 #[derive(Debug)]
@@ -106,7 +140,10 @@ pub(crate) enum Verdict {
 
 impl From<v1::Error> for Verdict {
     fn from(error: v1::Error) -> Self {
-        let v1::Error { code, message, reason, field, retry_after_ms } = error;
+        let v1::Error { code, message, reason, field, retry_after_ms, revision: _ } = error;
+        if reason == NOT_HELD {
+            return Self::Final(Error::NotHeld { reason: None });
+        }
         let after = Duration::from_millis(retry_after_ms);
         let refused = |over_limit| {
             let text = if message.is_empty() { reason.clone() } else { message.clone() };
@@ -136,7 +173,8 @@ mod tests {
     use super::*;
 
     fn wire(code: Code) -> v1::Error {
-        v1::Error { code: code.into(), message: "m".into(), reason: "R".into(), field: "f".into(), retry_after_ms: 7 }
+        let (message, reason, field) = ("m".into(), "R".into(), "f".into());
+        v1::Error { code: code.into(), message, reason, field, retry_after_ms: 7, revision: None }
     }
 
     #[test]

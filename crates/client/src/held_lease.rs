@@ -1,62 +1,50 @@
-//! A lease that a guard holds, as its own clock sees it.
+//! A lease or session that this client keeps, as its own clock sees it.
 
 use std::time::Duration;
 
 use leasehold_proto::v1::LossReason;
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::{Clock, Moment};
 use crate::ids::LeaseId;
+use crate::loss::{Loss, remembered};
 
-/// Why a lock was lost.
+/// What a lease is to the grants that hang on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Loss {
-    /// Its lease was not renewed in time, by this client's own clock.
-    Expired,
-    /// The cluster says that it has ended.
-    Ended {
-        /// Why, where that is remembered.
-        reason: Option<LossReason>,
-    },
-    /// The client was closed.
-    Closed,
+pub(crate) enum LeaseKind {
+    /// Made with one acquire, and gone with it.
+    Own,
+    /// Opened by this client, for many.
+    Session,
 }
 
-impl std::fmt::Display for Loss {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Expired => f.write_str("its lease was not renewed in time"),
-            Self::Ended { reason: Some(reason) } => {
-                let name = reason.as_str_name().trim_start_matches("LOSS_REASON_").to_lowercase();
-                write!(f, "the cluster says that it has ended: {}", name.replace('_', " "))
-            }
-            Self::Ended { reason: None } => f.write_str("the cluster says that it has ended"),
-            Self::Closed => f.write_str("the client was closed"),
-        }
-    }
-}
-
-/// Shared by a guard and the keeper.
+/// Shared by guards, sessions and the keeper.
 #[derive(Debug)]
 pub(crate) struct HeldLease {
     pub(crate) lease: LeaseId,
+    pub(crate) kind: LeaseKind,
     /// What it was asked to live; its renewals are spaced by this.
     pub(crate) ttl: Duration,
     state: Mutex<State>,
     lost: CancellationToken,
+    /// Told when not all of its grants may be held any more, though it lives.
+    pub(crate) in_doubt: Notify,
 }
 
 #[derive(Debug)]
 struct State {
     deadline: Moment,
+    /// Grants under it that were ended by force, by the last renewal.
+    forced: u64,
     loss: Option<Loss>,
 }
 
 impl HeldLease {
-    pub(crate) fn new(lease: LeaseId, ttl: Duration, deadline: Moment) -> Self {
-        let state = Mutex::new(State { deadline, loss: None });
-        Self { lease, ttl, state, lost: CancellationToken::new() }
+    pub(crate) fn new(kind: LeaseKind, lease: LeaseId, ttl: Duration, deadline: Moment) -> Self {
+        let state = Mutex::new(State { deadline, forced: 0, loss: None });
+        Self { lease, kind, ttl, state, lost: CancellationToken::new(), in_doubt: Notify::new() }
     }
 
     pub(crate) fn deadline(&self) -> Moment {
@@ -81,13 +69,32 @@ impl HeldLease {
         state.deadline = state.deadline.max(deadline);
     }
 
+    /// A renewal said that so many of its grants were ended by force so far: news of that may have been lost.
+    pub(crate) fn forced(&self, count: u64) {
+        let mut state = self.state.lock();
+        if count > state.forced {
+            state.forced = count;
+            drop(state);
+            self.in_doubt.notify_one();
+        }
+    }
+
+    /// The first reason stays.
     pub(crate) fn lose(&self, loss: Loss) {
         self.state.lock().loss.get_or_insert(loss);
         self.lost.cancel();
     }
 
+    /// The cluster says that it has ended.
+    pub(crate) fn ended(&self, reason: LossReason) {
+        self.lose(match self.kind {
+            LeaseKind::Own => Loss::of_grant(reason, ""),
+            LeaseKind::Session => Loss::SessionEnded { reason: remembered(reason) },
+        });
+    }
+
     pub(crate) fn loss(&self) -> Option<Loss> {
-        self.state.lock().loss
+        self.state.lock().loss.clone()
     }
 
     /// Cancelled when it is lost.
@@ -113,16 +120,16 @@ mod tests {
         }
     }
 
-    fn lease_of_one_second() -> (HeldLease, Clock, Arc<ByHand>) {
+    fn lease_of_one_second(kind: LeaseKind) -> (HeldLease, Clock, Arc<ByHand>) {
         let hand = Arc::new(ByHand::default());
         let clock = Clock::new(Arc::new(hand.clone()));
         let ttl = Duration::from_secs(1);
-        (HeldLease::new("ab".into(), ttl, clock.now().after(ttl)), clock, hand)
+        (HeldLease::new(kind, "ab".into(), ttl, clock.now().after(ttl)), clock, hand)
     }
 
     #[test]
     fn it_is_lost_at_its_deadline_and_stays_lost() {
-        let (lease, clock, hand) = lease_of_one_second();
+        let (lease, clock, hand) = lease_of_one_second(LeaseKind::Own);
         hand.0.store(999, Ordering::Relaxed);
         assert!(lease.is_held(&clock));
         hand.0.store(1_000, Ordering::Relaxed);
@@ -135,7 +142,7 @@ mod tests {
 
     #[test]
     fn an_older_answer_never_shortens_it() {
-        let (lease, clock, hand) = lease_of_one_second();
+        let (lease, clock, hand) = lease_of_one_second(LeaseKind::Own);
         let start = clock.now();
         lease.extend(start.after(Duration::from_millis(1_500)));
         lease.extend(start.after(Duration::from_millis(1_200)));
@@ -146,10 +153,9 @@ mod tests {
 
     #[test]
     fn the_first_reason_stays() {
-        let (lease, _, _) = lease_of_one_second();
-        lease.lose(Loss::Ended { reason: Some(LossReason::Forced) });
+        let (lease, _, _) = lease_of_one_second(LeaseKind::Session);
+        lease.ended(LossReason::Expired);
         lease.lose(Loss::Closed);
-        assert_eq!(lease.loss(), Some(Loss::Ended { reason: Some(LossReason::Forced) }));
-        assert_eq!(lease.loss().unwrap().to_string(), "the cluster says that it has ended: forced");
+        assert_eq!(lease.loss(), Some(Loss::SessionEnded { reason: Some(LossReason::Expired) }));
     }
 }

@@ -1,4 +1,4 @@
-//! Keeps the leases of all guards of a client alive, and notices when one is lost.
+//! Keeps the leases and sessions of a client alive, and notices when one is lost.
 //!
 //! One task sleeps until the next renewal is due and sends all due ones in one message. Between two looks at the clock
 //! lie at most 100 ms, because timers do not count suspend while leases do.
@@ -16,10 +16,11 @@ use crate::backoff::jitter;
 use crate::call::millis;
 use crate::clock::{Clock, Moment};
 use crate::endpoints::Endpoints;
-use crate::held_lease::{HeldLease, Loss};
+use crate::held_lease::HeldLease;
+use crate::inner::renewal_of;
+use crate::loss::Loss;
 use crate::options::ClientOptions;
 use crate::runtime::{Spawner, sleep, within};
-use crate::types::remembered;
 
 /// The longest that the keeper trusts a timer.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -148,9 +149,11 @@ impl Keeper {
         let Some(stream) = self.endpoints.pick(None) else {
             return self.soon_again(&batch);
         };
-        let leases = batch.iter().map(|(_, held)| v1::RenewLease { lease: held.lease.0.clone(), ttl_ms: 0 }).collect();
+        let leases = batch.iter().map(|(_, held)| renewal_of(&held.lease, 0)).collect();
         let sent = self.clock.now();
-        let mut call = std::pin::pin!(stream.call(Operation::Renew(v1::RenewRequest { leases }), millis(longest)));
+        let mut call = std::pin::pin!(
+            stream.call(Operation::Renew(v1::RenewRequest { leases, all_or_nothing: false }), millis(longest))
+        );
         let answer = match within(resend_after(shortest), &mut call).await {
             Some(answer) => answer,
             None => {
@@ -182,10 +185,11 @@ impl Keeper {
                 // The lease is as it was; the agenda has its next renewal already.
                 tracing::debug!(lease = %lease.lease, error = error.message, "a renewal was refused");
             } else if answer.alive {
+                lease.forced(answer.forced);
                 lease.extend(sent.after(self.drift.safe_span(Duration::from_millis(answer.ttl_ms))));
                 table.schedule(*key, sent.after(lease.ttl / 3));
             } else {
-                lease.lose(Loss::Ended { reason: remembered(answer.reason()) });
+                lease.ended(answer.reason());
                 table.remove(*key);
             }
         }

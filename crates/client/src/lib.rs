@@ -20,40 +20,75 @@
 //! clock ([`clock`] reads `CLOCK_BOOTTIME` only).
 
 mod acquire;
+mod actor;
 mod backoff;
 mod builder;
 mod call;
+mod calls;
 mod client;
 pub mod clock;
 mod cluster;
+mod convert;
+mod draft;
+mod election;
 mod endpoints;
 mod error;
+mod feed;
 mod guard;
+mod held_grants;
 mod held_lease;
+mod hold;
 mod ids;
 mod inner;
 mod instance;
 mod keeper;
+mod loss;
+mod mode;
+mod multi_guard;
+mod observe;
 mod observer;
 mod options;
+mod raw;
+mod reentrant;
 mod request;
 mod runtime;
+mod session;
+mod set_builder;
 mod stream;
 mod transport;
 mod types;
+mod watch;
 
 pub use acquire::Wait;
-pub use builder::{LockBuilder, TTL_DEFAULT};
+pub use actor::Actor;
+pub use builder::LockBuilder;
 pub use client::Client;
-pub use cluster::cluster_status;
+pub use cluster::{cluster_status, raise_level};
+pub use convert::{NotDowngraded, NotUpgraded, Upgrade, UpgradeFailure};
+pub use election::{Election, Leader, Leadership};
 pub use error::Error;
-pub use guard::{Guard, Released};
-pub use held_lease::Loss;
-pub use ids::{LeaseId, Token};
+pub use feed::WatchItem;
+pub use guard::Guard;
+pub use ids::{LeaseId, SessionId, Token};
 pub use instance::ACQUIRES_MAX;
-/// Messages of the wire that are handed through as they are: what a cluster says of locks and of itself.
-pub use leasehold_proto::v1::{Holder, LockInfo, LossReason, Mode, NodeStatus, Role, StatusResponse, Waiter};
+/// Messages of the wire that are handed through as they are: what a cluster says of locks, sessions and itself.
+pub use leasehold_proto::v1::{
+    CheckTokenResponse, DeadlockStep, EventType, GetSessionResponse, Holder, LockInfo, LossReason, Mode, NodeStatus,
+    RaiseLevelResponse, Revision, Role, SessionInfo, StatusResponse, Waiter, WatchEvent,
+};
+pub use loss::Loss;
+pub use mode::{Exclusive, GrantInfo, InSession, LockMode, LockSpec, OwnLease, Permits, Shared};
+pub use multi_guard::MultiGuard;
+pub use observe::Observe;
 pub use observer::Observer;
-pub use options::{ClientOptions, ENDPOINTS_MAX, default_owner};
+pub use options::{ClientOptions, ENDPOINTS_MAX, TTL_DEFAULT, default_owner};
+pub use raw::RawAcquire;
+pub use reentrant::{ReentrantGuard, ReentrantLock};
+pub use session::{Session, SessionBuilder};
+pub use set_builder::LockSetBuilder;
 pub use tokio_util::sync::CancellationToken;
-pub use types::{Acquired, Acquisition, HeldInfo, Renewed, TryAcquire};
+pub use types::{
+    Acquired, Acquisition, Convert, Deadlock, HeldInfo, LeaseClosed, Released, ReleasedLock, Renewed, TryAcquire,
+    ValueSet,
+};
+pub use watch::{Watch, WatchTarget};

@@ -9,6 +9,6 @@ use leasehold_proto::v1::{answer::Answer, operation::Operation};
 pub trait Observer: fmt::Debug + Send + Sync + 'static {
     /// An operation is about to be sent. The number comes back with its answer.
     fn sent(&self, operation: &Operation) -> u64;
-    /// It was answered. One whose caller has gone, or whose stream broke, never is.
+    /// It was answered; a watch is, many times. One whose caller has gone, or whose stream broke, never is.
     fn answered(&self, number: u64, answer: &Answer);
 }

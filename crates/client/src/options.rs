@@ -10,6 +10,9 @@ use crate::observer::Observer;
 /// Endpoints of one client. A cluster has a handful of nodes.
 pub const ENDPOINTS_MAX: usize = 64;
 
+/// Time to live of a lease or session if nothing else is said.
+pub const TTL_DEFAULT: Duration = Duration::from_secs(30);
+
 /// What a [`Client`](crate::Client) is made with.
 #[derive(Debug, Clone)]
 pub struct ClientOptions {
@@ -23,6 +26,10 @@ pub struct ClientOptions {
     pub connect_timeout: Duration,
     /// How long an operation is tried, over all nodes, and how long a wait in a queue survives without any node.
     pub call_timeout: Duration,
+    /// Time to live of the client's sessions between keep-alives.
+    pub session_ttl: Duration,
+    /// What others see in the metadata of the client's sessions, beside host and process id.
+    pub session_note: String,
     /// Share of a lease, in parts per million, that the client gives up for clock drift. The leader's clock runs slow by
     /// its own allowance already; this one covers as much again on our side.
     pub drift_max_ppm: u32,
@@ -45,6 +52,8 @@ impl ClientOptions {
             owner: default_owner(),
             connect_timeout: Duration::from_secs(5),
             call_timeout: Duration::from_secs(10),
+            session_ttl: TTL_DEFAULT,
+            session_note: String::new(),
             drift_max_ppm: 2_000,
             clock: Clock::system(),
             observer: None,
@@ -65,7 +74,12 @@ impl ClientOptions {
                 return refuse("endpoints", format!("{endpoint:?} is not HOST:PORT"));
             }
         }
-        for (field, span) in [("connect-timeout", self.connect_timeout), ("call-timeout", self.call_timeout)] {
+        let spans = [
+            ("connect-timeout", self.connect_timeout),
+            ("call-timeout", self.call_timeout),
+            ("session-ttl", self.session_ttl),
+        ];
+        for (field, span) in spans {
             if span.is_zero() {
                 return refuse(field, "must be longer than nothing".into());
             }
@@ -97,10 +111,14 @@ fn is_host_and_port(text: &str) -> bool {
 pub fn default_owner() -> String {
     let uid = rustix::process::getuid().as_raw();
     let user = std::env::var("USER").ok().or_else(|| user_name(uid)).unwrap_or_else(|| format!("uid{uid}"));
+    format!("{user}@{}:{}", host_name(), std::process::id())
+}
+
+/// The name of this machine.
+pub(crate) fn host_name() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let host = host.trim();
-    let host = if host.is_empty() { "localhost" } else { host };
-    format!("{user}@{host}:{}", std::process::id())
+    if host.is_empty() { "localhost".to_owned() } else { host.to_owned() }
 }
 
 /// The name of a local user: services and containers run without USER.

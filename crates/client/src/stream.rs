@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use leasehold_proto::v1::answer::Answer;
-use leasehold_proto::v1::{ConnectResponse, GetRequest, Operation, operation};
+use leasehold_proto::v1::{self, ConnectResponse, GetRequest, Operation, WatchRequest, operation};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -13,6 +13,10 @@ use crate::observer::Observer;
 
 /// Operations under way on one stream.
 pub(crate) const PENDING_MAX: usize = 65_536;
+/// Watches under way on one stream.
+const WATCHERS_MAX: usize = 4_096;
+/// Unread answers of one watch.
+const WATCH_ANSWERS_MAX: usize = 1_024;
 /// The operation id of pings; calls count from 1.
 const PING_ID: u64 = 0;
 
@@ -42,7 +46,16 @@ pub(crate) struct Stream {
 struct Pending {
     last_id: u64,
     callers: HashMap<u64, oneshot::Sender<Answer>>,
+    /// Of watches, which are answered many times.
+    watchers: HashMap<u64, mpsc::Sender<Answer>>,
     ended: bool,
+}
+
+impl Pending {
+    fn next_id(&mut self) -> u64 {
+        self.last_id += 1;
+        self.last_id
+    }
 }
 
 impl Stream {
@@ -84,20 +97,66 @@ impl Stream {
         if pending.callers.is_empty() {
             self.busy.notify_one();
         }
-        pending.last_id += 1;
-        let id = pending.last_id;
+        let id = pending.next_id();
         pending.callers.insert(id, sender);
         Some((id, answer))
     }
 
+    /// Sends a watch. What it is answered comes out of the subscription, until the stream ends or its reader falls behind.
+    pub(crate) fn subscribe(self: &Arc<Self>, watch: WatchRequest) -> Result<Subscription, Broken> {
+        let (sender, answers) = mpsc::channel(WATCH_ANSWERS_MAX);
+        let id = {
+            let mut pending = self.pending.lock();
+            if pending.ended || pending.watchers.len() >= WATCHERS_MAX {
+                return Err(Broken::NotSent);
+            }
+            let id = pending.next_id();
+            pending.watchers.insert(id, sender);
+            id
+        };
+        let operation = operation::Operation::Watch(watch);
+        let observed = self.observer.as_ref().map(|observer| (observer.clone(), observer.sent(&operation)));
+        let subscription = Subscription { stream: self.clone(), id, answers, observed };
+        let operation = Operation { id, timeout_ms: 0, operation: Some(operation) };
+        self.outbound.try_send(operation).map_err(|_| Broken::NotSent)?;
+        Ok(subscription)
+    }
+
+    /// Ends a watch on the node, if it is still under way here.
+    fn unsubscribe(&self, id: u64) {
+        let mut pending = self.pending.lock();
+        if pending.watchers.remove(&id).is_none() {
+            return;
+        }
+        let stop = operation::Operation::StopWatch(id);
+        let stop = Operation { id: pending.next_id(), timeout_ms: 0, operation: Some(stop) };
+        drop(pending);
+        // With a full queue the watch goes on unheard, until the stream ends.
+        let _ = self.outbound.try_send(stop);
+    }
+
     /// Hands the answers of one frame to their callers.
     pub(crate) fn deliver(&self, frame: ConnectResponse) {
+        let mut behind = Vec::new();
         let mut pending = self.pending.lock();
-        for answer in frame.answers {
-            if let (Some(caller), Some(body)) = (pending.callers.remove(&answer.id), answer.answer) {
+        for v1::Answer { id, answer } in frame.answers {
+            let Some(body) = answer else { continue };
+            if let Some(caller) = pending.callers.remove(&id) {
                 // A caller that has gone needs no answer.
                 let _ = caller.send(body);
+            } else if let Some(watcher) = pending.watchers.get(&id) {
+                let is_last = matches!(body, Answer::Error(_));
+                if watcher.try_send(body).is_err() {
+                    behind.push(id);
+                } else if is_last {
+                    pending.watchers.remove(&id);
+                }
             }
+        }
+        drop(pending);
+        // A reader that fell behind resumes from what it has read; nobody waits for it here.
+        for id in behind {
+            self.unsubscribe(id);
         }
     }
 
@@ -109,6 +168,7 @@ impl Stream {
         let _ = self.outbound.try_send(Operation { id: PING_ID, timeout_ms: 0, operation: Some(get) });
     }
 
+    /// Whether an answer is due. Watches may be silent for long.
     pub(crate) fn is_busy(&self) -> bool {
         !self.pending.lock().callers.is_empty()
     }
@@ -120,18 +180,50 @@ impl Stream {
 
     /// Ends the stream: every caller hears of it, nothing more is taken.
     pub(crate) fn end(&self) {
-        let callers = {
+        let waiting = {
             let mut pending = self.pending.lock();
             pending.ended = true;
-            std::mem::take(&mut pending.callers)
+            (std::mem::take(&mut pending.callers), std::mem::take(&mut pending.watchers))
         };
         self.ended.cancel();
-        drop(callers);
+        drop(waiting);
     }
 
     /// Waits for [`Stream::end`].
     pub(crate) async fn has_ended(&self) {
         self.ended.cancelled().await;
+    }
+}
+
+/// The answers to one watch. Dropped, it ends the watch.
+#[derive(Debug)]
+pub(crate) struct Subscription {
+    stream: Arc<Stream>,
+    id: u64,
+    answers: mpsc::Receiver<Answer>,
+    observed: Option<(Arc<dyn Observer>, u64)>,
+}
+
+impl Subscription {
+    /// The next answer; `None` once the stream has ended or this reader has fallen behind. Dropping the future loses
+    /// nothing.
+    pub(crate) async fn next(&mut self) -> Option<Answer> {
+        let answer = self.answers.recv().await?;
+        if let Some((observer, number)) = &self.observed {
+            observer.answered(*number, &answer);
+        }
+        Some(answer)
+    }
+
+    /// Which endpoint it comes from.
+    pub(crate) fn endpoint(&self) -> usize {
+        self.stream.endpoint
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        self.stream.unsubscribe(self.id);
     }
 }
 
@@ -149,8 +241,6 @@ impl Drop for Forget<'_> {
 
 #[cfg(test)]
 mod tests {
-    use leasehold_proto::v1;
-
     use super::*;
 
     fn get() -> operation::Operation {
@@ -187,6 +277,37 @@ mod tests {
         let (answer, ()) = tokio::join!(stream.call(get(), 1), ending);
         assert_eq!(answer, Err(Broken::Ended));
         assert_eq!(stream.call(get(), 1).await, Err(Broken::NotSent));
+    }
+
+    #[tokio::test]
+    async fn a_watch_is_answered_many_times_and_stopped_when_dropped() {
+        let (stream, mut sent) = Stream::new(0, None);
+        let stream = Arc::new(stream);
+        let mut subscription = stream.subscribe(WatchRequest::default()).unwrap();
+        let id = sent.recv().await.unwrap().id;
+        for _ in 0..3 {
+            stream.deliver(answer_to(id));
+            assert!(subscription.next().await.is_some());
+        }
+        assert!(!stream.is_busy(), "nobody waits for what a watch says next");
+        drop(subscription);
+        assert_eq!(sent.recv().await.unwrap().operation, Some(operation::Operation::StopWatch(id)));
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_falls_behind_is_cut_off_after_what_it_has() {
+        let (stream, mut sent) = Stream::new(0, None);
+        let stream = Arc::new(stream);
+        let mut subscription = stream.subscribe(WatchRequest::default()).unwrap();
+        let id = sent.recv().await.unwrap().id;
+        for _ in 0..=WATCH_ANSWERS_MAX {
+            stream.deliver(answer_to(id));
+        }
+        assert_eq!(sent.recv().await.unwrap().operation, Some(operation::Operation::StopWatch(id)));
+        for _ in 0..WATCH_ANSWERS_MAX {
+            assert!(subscription.next().await.is_some());
+        }
+        assert!(subscription.next().await.is_none());
     }
 
     #[tokio::test]

@@ -6,7 +6,7 @@ use leasehold_proto::v1::ConnectResponse;
 use leasehold_proto::v1::Operation;
 use leasehold_proto::v1::cluster_service_client::ClusterServiceClient;
 use leasehold_proto::v1::lock_service_client::LockServiceClient;
-use leasehold_proto::v1::{ConnectRequest, StatusRequest, StatusResponse};
+use leasehold_proto::v1::{ConnectRequest, RaiseLevelRequest, RaiseLevelResponse, StatusRequest, StatusResponse};
 use tokio::sync::mpsc;
 use tonic::transport::{Channel, Endpoint};
 
@@ -47,6 +47,26 @@ pub(crate) async fn cluster_status(address: &str, bound: Duration) -> Result<Sta
         Ok(answer.into_inner())
     };
     within(bound, asking).await.unwrap_or_else(|| Err(format!("no answer within {bound:?}")))
+}
+
+/// Asks the node at `address` to raise the cluster's format level.
+pub(crate) async fn raise_level(
+    address: &str,
+    connect_bound: Duration,
+    bound: Duration,
+    level: Option<u32>,
+) -> Result<RaiseLevelResponse, tonic::Status> {
+    let channel = match within(connect_bound, dial(address, connect_bound)).await {
+        Some(Ok(channel)) => channel,
+        Some(Err(problem)) => return Err(tonic::Status::unavailable(problem)),
+        None => return Err(tonic::Status::unavailable(format!("no answer within {connect_bound:?}"))),
+    };
+    let mut client = ClusterServiceClient::new(channel);
+    let request = RaiseLevelRequest { level: level.unwrap_or(0) };
+    match within(bound, client.raise_level(request)).await {
+        Some(answer) => answer.map(tonic::Response::into_inner),
+        None => Err(tonic::Status::deadline_exceeded(format!("no answer within {bound:?}"))),
+    }
 }
 
 async fn dial(address: &str, bound: Duration) -> Result<Channel, String> {

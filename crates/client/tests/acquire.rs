@@ -29,7 +29,7 @@ fn acquired(acquisition: Result<Acquisition, Error>) -> leasehold_client::Acquir
 #[tokio::test]
 async fn a_try_says_who_asks_for_what() {
     let (mut cluster, client) = connected(1).await;
-    let trying = tokio::spawn(client.lock("a").ttl(5 * SECOND).metadata("m").acquire_raw(Wait::Try));
+    let trying = tokio::spawn(client.lock("a").own_lease().ttl(5 * SECOND).metadata("m").acquire_raw(Wait::Try));
     let (request, asked) = cluster.next_acquire().await;
     assert_eq!((request.namespace.as_str(), request.locks[0].name.as_str()), ("default", "a"));
     assert_eq!((request.owner.as_str(), request.metadata.as_str()), ("test", "m"));
@@ -43,8 +43,8 @@ async fn a_try_says_who_asks_for_what() {
 #[tokio::test]
 async fn held_is_an_answer() {
     let (mut cluster, client) = connected(1).await;
-    let trying = tokio::spawn(client.lock("a").try_acquire());
-    let held = Held { name: "a".to_owned(), holders: vec![], waiters: 3 };
+    let trying = tokio::spawn(client.lock("a").own_lease().try_acquire());
+    let held = Held { name: "a".to_owned(), waiters: 3, ..Default::default() };
     cluster.next_acquire().await.1.acquired(acquire_response::Result::Held(held)).await;
     match trying.await.unwrap() {
         Ok(TryAcquire::Held(held)) => assert_eq!(held.waiters, 3),
@@ -55,7 +55,7 @@ async fn held_is_an_answer() {
 #[tokio::test]
 async fn a_broken_stream_sends_the_same_id_elsewhere() {
     let (mut cluster, client) = connected(2).await;
-    let trying = tokio::spawn(client.lock("a").acquire_raw(Wait::Try));
+    let trying = tokio::spawn(client.lock("a").own_lease().acquire_raw(Wait::Try));
     let (first, asked) = cluster.next_acquire().await;
     let first_node = asked.node;
     asked.break_stream().await;
@@ -70,7 +70,7 @@ async fn a_broken_stream_sends_the_same_id_elsewhere() {
 #[tokio::test]
 async fn an_unanswered_try_is_sent_again_elsewhere() {
     let (mut cluster, client) = connected(3).await;
-    let trying = tokio::spawn(client.lock("a").acquire_raw(Wait::Try));
+    let trying = tokio::spawn(client.lock("a").own_lease().acquire_raw(Wait::Try));
     let (first, unanswered) = cluster.next_acquire().await;
     let (second, asked) = cluster.next_acquire().await;
     assert_ne!(asked.node, unanswered.node);
@@ -85,7 +85,7 @@ async fn an_unanswered_try_is_sent_again_elsewhere() {
 #[tokio::test]
 async fn a_node_without_a_leader_is_left() {
     let (mut cluster, client) = connected(2).await;
-    let trying = tokio::spawn(client.lock("a").acquire_raw(Wait::Try));
+    let trying = tokio::spawn(client.lock("a").own_lease().acquire_raw(Wait::Try));
     let (_, asked) = cluster.next_acquire().await;
     let first_node = asked.node;
     asked.fail(Code::Unavailable, "NO_LEADER").await;
@@ -99,11 +99,11 @@ async fn a_node_without_a_leader_is_left() {
 #[tokio::test]
 async fn bad_input_is_told_and_not_repeated() {
     let (mut cluster, client) = connected(1).await;
-    let trying = tokio::spawn(client.lock("").acquire_raw(Wait::Try));
+    let trying = tokio::spawn(client.lock("").own_lease().acquire_raw(Wait::Try));
     cluster.next_acquire().await.1.fail(Code::InvalidArgument, "INVALID_FIELD").await;
     assert!(matches!(trying.await.unwrap(), Err(Error::InvalidArgument { .. })));
     // Nothing happened, so nothing is cancelled: the next thing that the node hears is another acquire.
-    let again = tokio::spawn(client.lock("a").acquire_raw(Wait::Try));
+    let again = tokio::spawn(client.lock("a").own_lease().acquire_raw(Wait::Try));
     cluster.next_acquire().await.1.granted(7, 30_000, false).await;
     acquired(again.await.unwrap());
 }
@@ -111,7 +111,7 @@ async fn bad_input_is_told_and_not_repeated() {
 #[tokio::test]
 async fn a_wait_that_the_node_ended_is_armed_again_under_its_id() {
     let (mut cluster, client) = connected(1).await;
-    let waiting = tokio::spawn(client.lock("a").acquire_raw(Wait::For(60 * SECOND)));
+    let waiting = tokio::spawn(client.lock("a").own_lease().acquire_raw(Wait::For(60 * SECOND)));
     let (first, asked) = cluster.next_acquire().await;
     assert_eq!(first.wait_ms, Some(30_000));
     asked.acquired(acquire_response::Result::WaitEnded(WaitEnded { waiters: 1 })).await;
@@ -127,7 +127,7 @@ async fn a_wait_that_the_node_ended_is_armed_again_under_its_id() {
 #[tokio::test]
 async fn a_late_grant_that_has_ended_is_asked_for_anew() {
     let (mut cluster, client) = connected(1).await;
-    let waiting = tokio::spawn(client.lock("a").acquire_raw(Wait::Forever));
+    let waiting = tokio::spawn(client.lock("a").own_lease().acquire_raw(Wait::Forever));
     let (first, asked) = cluster.next_acquire().await;
     asked.granted(7, 0, true).await;
     cluster.next_renew().await.1.gone(LossReason::Expired).await;
@@ -147,7 +147,7 @@ async fn a_late_grant_that_has_ended_is_asked_for_anew() {
 #[tokio::test]
 async fn a_grant_too_old_to_be_counted_on_is_renewed_first() {
     let (mut cluster, client) = connected(1).await;
-    let trying = tokio::spawn(client.lock("a").ttl(2 * SECOND).acquire_raw(Wait::Try));
+    let trying = tokio::spawn(client.lock("a").own_lease().ttl(2 * SECOND).acquire_raw(Wait::Try));
     // A duplicate's answer: of two seconds only a little is left.
     cluster.next_acquire().await.1.granted(7, 100, false).await;
     cluster.next_renew().await.1.renewed(2_000).await;
@@ -157,12 +157,12 @@ async fn a_grant_too_old_to_be_counted_on_is_renewed_first() {
 #[tokio::test]
 async fn a_dropped_wait_is_cancelled_until_that_is_answered() {
     let (mut cluster, client) = connected(2).await;
-    let waiting = tokio::spawn(client.lock("a").acquire());
+    let waiting = tokio::spawn(client.lock("a").own_lease().acquire());
     let (request, _queued) = cluster.next_acquire().await;
     waiting.abort();
     let (first, asked) = cluster.next_cancel().await;
     assert_eq!((first.request_id, first.attempt), (request.request_id, request.attempt));
-    let mut other = tokio::spawn(client.lock("b").acquire_raw(Wait::Try));
+    let mut other = tokio::spawn(client.lock("b").own_lease().acquire_raw(Wait::Try));
     asked.break_stream().await;
     // Both are sent again where their stream broke. The one still to be cancelled holds the mark of unanswered ones down.
     let mut cancels = Vec::new();
@@ -189,7 +189,7 @@ async fn a_dropped_wait_is_cancelled_until_that_is_answered() {
         asked.cancelled().await;
     }
     assert!(client.settle(10 * SECOND).await);
-    let third = tokio::spawn(client.lock("c").acquire_raw(Wait::Try));
+    let third = tokio::spawn(client.lock("c").own_lease().acquire_raw(Wait::Try));
     let (request, asked) = cluster.next_acquire().await;
     assert_eq!(request.lowest_unanswered, request.request_id.unwrap().counter);
     asked.granted(10, 30_000, false).await;
@@ -199,7 +199,7 @@ async fn a_dropped_wait_is_cancelled_until_that_is_answered() {
 #[tokio::test]
 async fn a_wait_that_is_over_is_cancelled_before_the_caller_hears_of_it() {
     let (mut cluster, client) = connected(1).await;
-    let waiting = tokio::spawn(client.lock("a").acquire_timeout(Duration::from_millis(200)));
+    let waiting = tokio::spawn(client.lock("a").own_lease().acquire_timeout(Duration::from_millis(200)));
     let (request, _queued) = cluster.next_acquire().await;
     assert!(request.wait_ms.unwrap() <= 200);
     let (cancel, asked) = cluster.next_cancel().await;
@@ -211,7 +211,7 @@ async fn a_wait_that_is_over_is_cancelled_before_the_caller_hears_of_it() {
 #[tokio::test]
 async fn a_wait_whose_end_nobody_confirms_has_an_unknown_fate() {
     let (mut cluster, client) = connected(1).await;
-    let waiting = tokio::spawn(client.lock("a").acquire_timeout(Duration::from_millis(200)));
+    let waiting = tokio::spawn(client.lock("a").own_lease().acquire_timeout(Duration::from_millis(200)));
     let _queued = cluster.next_acquire().await;
     cluster.mute(0);
     assert!(matches!(waiting.await.unwrap(), Err(Error::FateUnknown { .. })));
@@ -220,7 +220,7 @@ async fn a_wait_whose_end_nobody_confirms_has_an_unknown_fate() {
 #[tokio::test]
 async fn a_node_without_a_sign_of_life_is_left_by_waits() {
     let (mut cluster, client) = connected(2).await;
-    let waiting = tokio::spawn(client.lock("a").acquire_raw(Wait::Forever));
+    let waiting = tokio::spawn(client.lock("a").own_lease().acquire_raw(Wait::Forever));
     let (first, asked) = cluster.next_acquire().await;
     cluster.mute(asked.node);
     let (second, elsewhere) = cluster.next_acquire().await;
@@ -237,7 +237,7 @@ async fn what_was_sent_and_never_answered_may_have_happened() {
     let mut options = cluster.options();
     options.call_timeout = Duration::from_millis(300);
     let client = Client::connect(options).await.unwrap();
-    let trying = tokio::spawn(client.lock("a").acquire_raw(Wait::Try));
+    let trying = tokio::spawn(client.lock("a").own_lease().acquire_raw(Wait::Try));
     let (request, _unanswered) = cluster.next_acquire().await;
     assert!(matches!(trying.await.unwrap(), Err(Error::FateUnknown { .. })));
     let (cancel, asked) = cluster.next_cancel().await;
@@ -252,7 +252,7 @@ async fn refused_by_all_within_the_time_is_unavailable_and_nothing_happened() {
     let mut options = cluster.options();
     options.call_timeout = Duration::from_millis(300);
     let client = Client::connect(options).await.unwrap();
-    let mut trying = tokio::spawn(client.lock("a").acquire_raw(Wait::Try));
+    let mut trying = tokio::spawn(client.lock("a").own_lease().acquire_raw(Wait::Try));
     let result = loop {
         tokio::select! {
             result = &mut trying => break result.unwrap(),
@@ -276,5 +276,5 @@ async fn with_no_node_at_all_connecting_fails_in_time_and_says_why() {
 async fn after_close_nothing_is_asked() {
     let (_cluster, client) = connected(1).await;
     client.close();
-    assert!(matches!(client.lock("a").acquire_raw(Wait::Try).await, Err(Error::Closed)));
+    assert!(matches!(client.lock("a").own_lease().acquire_raw(Wait::Try).await, Err(Error::Closed)));
 }

@@ -11,7 +11,7 @@ mod support;
 use support::FakeCluster;
 
 async fn guard_of(cluster: &mut FakeCluster, client: &Client, token: u64, ttl: Duration) -> Guard {
-    let acquiring = tokio::spawn(client.lock("a").ttl(ttl).acquire());
+    let acquiring = tokio::spawn(client.lock("a").own_lease().ttl(ttl).acquire());
     let (request, asked) = cluster.next_acquire().await;
     asked.granted(token, request.ttl_ms, false).await;
     acquiring.await.unwrap().unwrap()
@@ -81,7 +81,7 @@ async fn it_is_lost_when_the_cluster_says_so() {
     let (mut cluster, _client, guard) = held(1, Duration::from_secs(2)).await;
     let token = guard.cancellation_token();
     cluster.next_renew().await.1.gone(LossReason::Forced).await;
-    assert_eq!(guard.lost().await, Loss::Ended { reason: Some(LossReason::Forced) });
+    assert_eq!(guard.lost().await, Loss::Ended { reason: Some(LossReason::Forced), note: String::new() });
     assert!(token.is_cancelled());
     assert!(!guard.is_held());
     assert_eq!(guard.deadline_left(), Duration::ZERO);

@@ -9,6 +9,7 @@ use leasehold_client::ClientOptions;
 
 use crate::dev::DevArgs;
 use crate::output::Format;
+use crate::reaper::ReaperArgs;
 use crate::serve::ServeArgs;
 
 /// A Raft-replicated lock service: named locks, leases, fencing tokens.
@@ -49,6 +50,9 @@ pub(crate) enum Verb {
     /// Look inside a node's data
     #[command(subcommand)]
     Debug(DebugVerb),
+    /// What `lock` runs its command under
+    #[command(hide = true)]
+    Reaper(ReaperArgs),
 }
 
 #[derive(Debug, Subcommand)]

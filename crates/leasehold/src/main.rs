@@ -10,14 +10,14 @@ mod dev;
 mod exit;
 mod logging;
 mod output;
+mod reaper;
 mod serve;
 mod verbs;
 
 use cli::{Cli, Verb};
 use exit::Exit;
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -27,6 +27,14 @@ async fn main() -> ExitCode {
         }
     };
     match cli.verb {
+        Verb::Reaper(args) => reaper::run(args),
+        verb => run(verb),
+    }
+}
+
+#[tokio::main]
+async fn run(verb: Verb) -> ExitCode {
+    match verb {
         Verb::Serve(args) => Box::pin(serve::run(args)).await,
         Verb::Dev(args) => Box::pin(dev::run(args)).await,
         verb => exit::report(Box::pin(verbs::run(verb)).await),

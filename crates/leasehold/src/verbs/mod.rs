@@ -30,7 +30,7 @@ pub(crate) async fn run(verb: Verb) -> Result<Exit, Failure> {
         Verb::Cluster(ClusterVerb::Status(args)) => cluster::status(args).await,
         Verb::Demo(args) => demo::run(args).await,
         Verb::Debug(DebugVerb::Log(args)) => debug::log(&args),
-        Verb::Serve(_) | Verb::Dev(_) => Err(Failure::internal("servers are started elsewhere")),
+        Verb::Serve(_) | Verb::Dev(_) | Verb::Reaper(_) => Err(Failure::internal("this is started elsewhere")),
     }
 }
 

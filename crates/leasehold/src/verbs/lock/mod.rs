@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use leasehold_client::{Client, Error, Guard, TryAcquire, Wait};
-use tokio::process::Command;
 
 use super::locks::held_text;
 use super::only_name;
@@ -12,10 +11,10 @@ use crate::cli::LockArgs;
 use crate::exit::{Exit, Failure};
 use crate::output::note;
 
-mod group;
 mod supervise;
+mod terminal;
 
-use supervise::{Ending, Margins, supervise};
+use supervise::{Ending, supervise};
 
 /// How long cancels and releases are waited for before the process ends.
 const SETTLE_MAX: Duration = Duration::from_secs(2);
@@ -73,28 +72,7 @@ async fn take(client: &Client, args: &LockArgs, name: &str) -> Result<Option<Gua
 
 /// Runs the command under the lock, then releases it.
 async fn hold(args: &LockArgs, guard: Guard, signals: &mut Signals) -> Result<Exit, Failure> {
-    let Some((program, arguments)) = args.command.split_first() else {
-        return Err(Failure::usage("a command is needed after --"));
-    };
-    let spawned = Command::new(program)
-        .args(arguments)
-        .env("LEASEHOLD_LOCK", guard.name())
-        .env("LEASEHOLD_TOKEN", guard.token().to_string())
-        .env("LEASEHOLD_LEASE", guard.lease().as_str())
-        .process_group(0)
-        .kill_on_drop(true)
-        .spawn();
-    let child = match spawned {
-        Ok(child) => child,
-        Err(error) => {
-            release(guard).await;
-            note(&format!("leasehold: {} cannot be run: {error}", program.display()));
-            // As shells have it.
-            let missing = error.kind() == std::io::ErrorKind::NotFound;
-            return Ok(Exit::Of(if missing { 127 } else { 126 }));
-        }
-    };
-    let ending = supervise(child, &guard, Margins::of(args.take.ttl), signals).await?;
+    let ending = supervise(&args.command, &guard, args.take.ttl, signals).await?;
     match ending {
         Ending::Lost(why) => {
             note(&format!("leasehold: {} was lost: {why}", guard.name()));

@@ -1,39 +1,27 @@
-//! Watches over a command that runs under a lock, and ends it before the lease does.
+//! Watches over a command that runs under a lock, through its reaper.
 
-use std::os::unix::process::ExitStatusExt;
-use std::process::ExitStatus;
+use std::ffi::OsString;
 use std::time::Duration;
 
+use leasehold_client::clock::{Clock, Moment};
 use leasehold_client::{Guard, Loss};
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, getpid, set_child_subreaper};
 use tokio::process::Child;
-use tokio::time::sleep;
+use tokio::time::{MissedTickBehavior, interval};
 
-use super::group::Group;
+use super::terminal::{Stop, Terminal};
 use crate::exit::Failure;
 use crate::output::note;
-use crate::verbs::signals::Signals;
+use crate::reaper::control::{Channel, Order, Outgoing, Report};
+use crate::reaper::{Margins, ReaperArgs, descendants};
+use crate::verbs::signals::{JobSignals, Signals};
 
 /// How long a command may take to end once the cluster has said that the lock is gone: every moment of it is one too many.
 const GONE_GRACE: Duration = Duration::from_millis(500);
-/// How long processes that the command left behind may take to end.
-const LEFTOVER_GRACE: Duration = Duration::from_secs(1);
-
-/// How long before the end of a lease that is not being renewed the command is told to end, and made to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Margins {
-    pub(super) term: Duration,
-    pub(super) kill: Duration,
-}
-
-impl Margins {
-    /// TERM with a sixth of the ttl left, but at least a second and never more than a third: that much is left when
-    /// renewals have failed for a while, not when one is merely due.
-    pub(super) fn of(ttl: Duration) -> Self {
-        let term = (ttl / 6).max(Duration::from_secs(1)).min(ttl / 3);
-        Self { term, kill: (term / 4).min(Duration::from_millis(500)) }
-    }
-}
+/// How often the reaper is told how long the lease lasts.
+const TELL_EVERY: Duration = Duration::from_millis(100);
+/// How long killing may take where the reaper cannot do it.
+const SWEEP_MAX: Duration = Duration::from_secs(10);
 
 /// How a command ended.
 #[derive(Debug)]
@@ -44,80 +32,166 @@ pub(super) enum Ending {
     Lost(String),
 }
 
-/// Runs the command to its end. Nothing of its process group is left afterwards.
+/// Runs the command to its end. Nothing that came from it is left afterwards.
 pub(super) async fn supervise(
-    mut child: Child,
+    command: &[OsString],
     guard: &Guard,
-    margins: Margins,
+    ttl: Duration,
     signals: &mut Signals,
 ) -> Result<Ending, Failure> {
-    let group = child.id().and_then(Group::led_by).ok_or_else(|| Failure::internal("the command has no process id"))?;
-    let status = loop {
+    let failed = |error: std::io::Error| Failure::internal(format!("the command's reaper cannot be started: {error}"));
+    // Should the reaper die, all that it had comes to us.
+    set_child_subreaper(Some(getpid())).map_err(|error| failed(error.into()))?;
+    let mut job = JobSignals::listen()?;
+    let Channel { orders, mut reports, theirs } = Channel::new().map_err(failed)?;
+    let (clock, margins) = (Clock::system(), Margins::of(ttl));
+    let until = clock.now().after(guard.deadline_left());
+    // By the main thread: its end, not that of the process, is what the reaper would hear of.
+    let mut reaper = ReaperArgs::command(&theirs, until, margins, command)
+        .env("LEASEHOLD_LOCK", guard.name())
+        .env("LEASEHOLD_TOKEN", guard.token().to_string())
+        .env("LEASEHOLD_LEASE", guard.lease().as_str())
+        .spawn()
+        .map_err(failed)?;
+    let mut theirs = Some(theirs);
+    let terminal = Terminal::controlling();
+    let mut watch =
+        Watch { guard, orders, terminal, clock, margins, until, group: None, exited: None, lost: None, overdue: false };
+    let mut tell = interval(TELL_EVERY.min(ttl / 30).max(Duration::from_millis(5)));
+    tell.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
         tokio::select! {
-            status = child.wait() => break status,
-            signal = signals.next() => group.signal(signal),
-            () = guard.left_at_most(margins.term) => return Ok(Ending::Lost(stop(child, group, guard, margins).await)),
+            report = reports.next() => match report {
+                Some(report) => {
+                    // It has opened them: from now on the end of the reports is its end.
+                    theirs = None;
+                    watch.take_in(report);
+                }
+                None => break,
+            },
+            // Before it has said anything, its reports have no end.
+            _ = reaper.wait(), if theirs.is_some() => break,
+            signal = signals.next() => watch.orders.send(&Order::Signal(signal)),
+            signal = job.next() => watch.job_signal(signal),
+            loss = guard.lost(), if watch.lost.is_none() => watch.lose(&loss),
+            _ = tell.tick() => watch.look_at_the_clock(),
         }
-    };
-    group.end(LEFTOVER_GRACE).await;
-    match status {
-        Ok(status) => Ok(Ending::Exited(exit_code(status))),
-        Err(error) => Err(Failure::internal(format!("the command cannot be waited for: {error}"))),
     }
+    drop(theirs);
+    while let Some(report) = reports.next().await {
+        watch.take_in(report);
+    }
+    watch.end(reaper).await
 }
 
-/// TERM, then KILL in time; says why.
-async fn stop(mut child: Child, group: Group, guard: &Guard, margins: Margins) -> String {
-    let gone = |loss: Option<Loss>| loss.map(|loss| loss.to_string());
-    let why = gone(guard.loss());
-    let told = why.clone().unwrap_or_else(|| "its lease runs out and cannot be renewed".to_owned());
-    note(&format!("leasehold: {} is being lost: {told}; ending the command", guard.name()));
-    group.signal(Signal::TERM);
-    tokio::select! {
-        // That it cannot be waited for is no reason not to kill it.
-        _ = child.wait() => {}
-        () = kill_time(guard, margins) => {}
-    }
-    // Descendants, too. For the command itself this comes too late to matter if it has ended.
-    group.signal(Signal::KILL);
-    let _ = child.wait().await;
-    told
+/// What is known of a command that runs.
+struct Watch<'a> {
+    guard: &'a Guard,
+    orders: Outgoing,
+    terminal: Option<Terminal>,
+    clock: Clock,
+    margins: Margins,
+    /// When nothing of the command may be left, as the reaper knows it.
+    until: Moment,
+    group: Option<Pid>,
+    exited: Option<u8>,
+    /// Why the lock is lost, or about to be.
+    lost: Option<String>,
+    /// The time is up and the reaper has not done its work: somebody must have stopped it.
+    overdue: bool,
 }
 
-/// When the command must be killed: a little before the lease ends, at once if it has, soon if the cluster said so.
-async fn kill_time(guard: &Guard, margins: Margins) {
-    match guard.loss() {
-        None => {
-            guard.left_at_most(margins.kill).await;
+impl Watch<'_> {
+    fn take_in(&mut self, report: Report) {
+        match report {
+            Report::Started(group) => {
+                self.group = Some(group);
+                if let Some(terminal) = &mut self.terminal
+                    && Terminal::is_direct()
+                {
+                    terminal.give(group);
+                }
+            }
+            Report::Stopped(by) => self.stopped(by),
+            Report::Expiring => {
+                if self.lost.is_none() {
+                    self.losing("its lease runs out and cannot be renewed".to_owned());
+                }
+            }
+            Report::Exited(code) => {
+                self.exited = Some(code);
+                self.take_terminal_back();
+            }
         }
-        Some(Loss::Expired) => {}
-        Some(Loss::Ended { .. } | Loss::Closed) => sleep(GONE_GRACE).await,
     }
-}
 
-fn exit_code(status: ExitStatus) -> u8 {
-    let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
-    code.and_then(|code| u8::try_from(code).ok()).unwrap_or(255)
-}
+    fn stopped(&mut self, by: Signal) {
+        let (Some(terminal), Some(group)) = (&mut self.terminal, self.group) else { return };
+        if terminal.stopped(group, by) == Stop::GoOn {
+            self.orders.send(&Order::Signal(Signal::CONT));
+        }
+    }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+    fn job_signal(&mut self, signal: Signal) {
+        if signal != Signal::CONT {
+            return self.orders.send(&Order::Signal(signal));
+        }
+        // Back in the foreground, perhaps.
+        if let (Some(terminal), Some(group), None) = (&mut self.terminal, self.group, self.exited)
+            && Terminal::is_direct()
+        {
+            terminal.give(group);
+        }
+    }
 
-    #[test]
-    fn margins_leave_room_for_renewals_and_for_ending() {
-        let margins = |ms| {
-            let Margins { term, kill } = Margins::of(Duration::from_millis(ms));
-            (term.as_millis(), kill.as_millis())
+    fn look_at_the_clock(&mut self) {
+        let now = self.clock.now();
+        if self.lost.is_none() {
+            self.until = now.after(self.guard.deadline_left());
+            self.orders.send(&Order::Until(self.until));
+        }
+        if self.until.since(now) <= self.margins.kill / 2 {
+            self.overdue = true;
+            descendants::kill();
+        }
+    }
+
+    fn lose(&mut self, loss: &Loss) {
+        let grace = match loss {
+            Loss::Expired => Duration::ZERO,
+            Loss::Ended { .. } | Loss::Closed => GONE_GRACE,
         };
-        assert_eq!(margins(30_000), (5_000, 500));
-        assert_eq!(margins(3_000), (1_000, 250));
-        assert_eq!(margins(900), (300, 75));
+        self.losing(loss.to_string());
+        self.until = self.until.min(self.clock.now().after(grace + self.margins.kill));
+        self.orders.send(&Order::Until(self.until));
+        self.orders.send(&Order::End(grace));
     }
 
-    #[test]
-    fn exit_codes_are_the_shells() {
-        assert_eq!(exit_code(ExitStatus::from_raw(7 << 8)), 7);
-        assert_eq!(exit_code(ExitStatus::from_raw(15)), 143);
+    fn losing(&mut self, why: String) {
+        note(&format!("leasehold: {} is being lost: {why}; ending the command", self.guard.name()));
+        self.lost = Some(why);
+    }
+
+    fn take_terminal_back(&mut self) {
+        if let Some(terminal) = &mut self.terminal {
+            terminal.take_back(self.lost.is_some());
+        }
+    }
+
+    /// The reaper has ended, and so has everything else, unless it was ended itself.
+    async fn end(mut self, mut reaper: Child) -> Result<Ending, Failure> {
+        let status = reaper.wait().await;
+        if self.overdue || !status.as_ref().is_ok_and(std::process::ExitStatus::success) {
+            descendants::kill_all(SWEEP_MAX).await;
+        }
+        self.take_terminal_back();
+        match (self.lost, self.exited, status) {
+            (Some(why), ..) => Ok(Ending::Lost(why)),
+            (None, Some(code), _) => Ok(Ending::Exited(code)),
+            (None, None, Ok(status)) => {
+                Err(Failure::internal(format!("the command was ended, because its reaper had ended: {status}")))
+            }
+            (None, None, Err(error)) => Err(Failure::internal(format!("the reaper cannot be waited for: {error}"))),
+        }
     }
 }
