@@ -34,4 +34,6 @@ pub use checker::{Report, check};
 pub use coverage::{Coverage, Seen};
 pub use planted::Planted;
 pub use state::{Flaw, Rule};
-pub use world::{A, Ask, AskLease, B, ClientPlan, EXCLUSIVE, LOCKS, Lock, SHARED, SessionPlan, TaskPlan, World, permits};
+pub use world::{
+    A, Ask, AskLease, B, ClientPlan, EXCLUSIVE, LOCKS, Lock, SHARED, SessionPlan, TaskPlan, World, permits,
+};

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use super::client::{Client, Phase, Session, Task};
 use super::message::{Message, RequestKey};
-use super::tables::{self, Tables};
 use super::run::Run;
+use super::tables::{self, Tables};
 use super::world::{LOCKS, World};
 
 /// The machine, the clients and the network between them.
@@ -134,7 +134,10 @@ impl State {
                 Some(session) if session.open => Session::Open { through: Some(session.ttl.min(world.steps)) },
                 Some(_) => Session::Unopened,
             },
-            tasks: vec![Task { step: 0, counter: 0, phase: Phase::Ready, doubtful: false, holds: Vec::new() }; plan.tasks.len()],
+            tasks: vec![
+                Task { step: 0, counter: 0, phase: Phase::Ready, doubtful: false, holds: Vec::new() };
+                plan.tasks.len()
+            ],
             renewals: 0,
             forced: false,
             losses: BTreeMap::new(),

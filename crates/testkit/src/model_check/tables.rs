@@ -165,7 +165,9 @@ pub(super) fn apply(machine: &mut StateMachine, at: LogTime, commands: Vec<Comma
 impl Tables {
     /// The machine that these rows are.
     pub(super) fn machine(&self, world: &World) -> StateMachine {
-        StateMachine::from_rows(self.rows.iter().cloned()).expect("its own rows make a machine").with_bounds(world.bounds)
+        StateMachine::from_rows(self.rows.iter().cloned())
+            .expect("its own rows make a machine")
+            .with_bounds(world.bounds)
     }
 
     /// What an entry does that moves time by so many steps and carries this message, or nothing.

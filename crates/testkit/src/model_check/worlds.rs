@@ -311,9 +311,12 @@ pub fn late_expiry(size: Size) -> World {
     let first = ClientPlan::in_session(1, vec![Ask::session(&[(A, EXCLUSIVE)], 0).releasing()]);
     let second = ClientPlan::in_session(2, vec![Ask::session(&[(A, EXCLUSIVE)], 2).cancelling()]).renewing(1);
     let third = ClientPlan::asking(vec![Ask::own(&[(A, EXCLUSIVE)], 1, 1).attempts(size.of(1, 2))]);
-    World::new("late expiry", size.of(3, 4), vec![first, second, third])
-        .expiring_at_most(1)
-        .showing(&[DueItemLeft, GrantAfterWait, WaitTimedOut, SessionExpiredWithWaiter])
+    World::new("late expiry", size.of(3, 4), vec![first, second, third]).expiring_at_most(1).showing(&[
+        DueItemLeft,
+        GrantAfterWait,
+        WaitTimedOut,
+        SessionExpiredWithWaiter,
+    ])
 }
 
 /// Clients that tell what they have been answered, so that tombstones go early.
