@@ -58,7 +58,7 @@ async fn both_followers_frozen_for_longer_than_a_ttl() -> Result<()> {
     let client = Client::connect(ClientOptions::new([endpoint])).await?;
     let ttl = Duration::from_millis(1_500);
     let leasehold_client::Acquisition::Acquired(held) =
-        client.lock("renewed-at-once").ttl(ttl).acquire_raw(leasehold_client::Wait::Try).await?
+        client.lock("renewed-at-once").own_lease().ttl(ttl).acquire_raw(leasehold_client::Wait::Try).await?
     else {
         anyhow::bail!("nobody else asks for this lock");
     };
@@ -93,7 +93,7 @@ async fn everything_killed_and_restarted() -> Result<()> {
     let mut held = Vec::new();
     for number in 0..20 {
         let name = format!("kept-{number}");
-        let lock = client.lock(&name).ttl(Duration::from_secs(6));
+        let lock = client.lock(&name).own_lease().ttl(Duration::from_secs(6));
         if let leasehold_client::Acquisition::Acquired(acquired) = lock.acquire_raw(leasehold_client::Wait::Try).await?
         {
             held.push(acquired);

@@ -76,7 +76,7 @@ async fn race(test: &str, guarded: bool) -> Result<(u64, u64)> {
 }
 
 async fn take(client: &Client) -> Result<Acquired> {
-    match client.lock("counter").ttl(Duration::from_millis(600)).acquire_raw(Wait::Forever).await? {
+    match client.lock("counter").own_lease().ttl(Duration::from_millis(600)).acquire_raw(Wait::Forever).await? {
         Acquisition::Acquired(acquired) => Ok(acquired),
         other => bail!("an endless wait came to {other:?}"),
     }

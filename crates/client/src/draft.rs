@@ -86,7 +86,8 @@ impl Draft {
             return Err(Error::Options { field: "locks", problem: "at least one lock is needed".to_owned() });
         }
         let mut spec = self.spec.clone();
-        if spec.owner.is_empty() && matches!(spec.lease, LeaseSpec::Own { .. }) {
+        let own = matches!(self.under, Under::Own(_)) && matches!(spec.lease, LeaseSpec::Own { .. });
+        if own && spec.owner.is_empty() {
             spec.owner.clone_from(&self.inner().options.owner);
         }
         Ok(spec)

@@ -110,7 +110,7 @@ impl Error {
 
     /// Whether a node said that there is no such lease or session (any more).
     pub(crate) fn is_no_session(&self) -> bool {
-        matches!(self, Self::Refused { reason, .. } if NO_SESSION.contains(&reason.as_str()))
+        matches!(self, Self::Refused { reason, .. } if reason == NO_SESSION)
     }
 
     pub(crate) fn unexpected(answer: &v1::answer::Answer) -> Self {
@@ -120,8 +120,8 @@ impl Error {
 
 /// Wire reason for a token to be converted that is no longer current.
 const NOT_HELD: &str = "NOT_HELD";
-/// Wire reasons for a session that is not open.
-const NO_SESSION: [&str; 2] = ["NO_SESSION", "UNKNOWN_LEASE"];
+/// Wire reason for a session that is not open.
+const NO_SESSION: &str = "NO_SESSION";
 
 /// What to do about an error that a node answered.
 #[derive(Debug)]
@@ -173,7 +173,8 @@ mod tests {
     use super::*;
 
     fn wire(code: Code) -> v1::Error {
-        v1::Error { code: code.into(), message: "m".into(), reason: "R".into(), field: "f".into(), retry_after_ms: 7 }
+        let (message, reason, field) = ("m".into(), "R".into(), "f".into());
+        v1::Error { code: code.into(), message, reason, field, retry_after_ms: 7, revision: None }
     }
 
     #[test]

@@ -116,7 +116,8 @@ impl Feed {
 
     async fn step(&mut self) -> Result<(), Error> {
         let Some(subscription) = &mut self.subscription else {
-            return Ok(self.subscribe().await);
+            self.subscribe().await;
+            return Ok(());
         };
         match subscription.next().await {
             Some(Answer::Watch(answer)) => self.take_in(answer),

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use leasehold_proto::v1::LossReason;
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::{Clock, Moment};
@@ -28,18 +29,22 @@ pub(crate) struct HeldLease {
     pub(crate) ttl: Duration,
     state: Mutex<State>,
     lost: CancellationToken,
+    /// Told when not all of its grants may be held any more, though it lives.
+    pub(crate) in_doubt: Notify,
 }
 
 #[derive(Debug)]
 struct State {
     deadline: Moment,
+    /// Grants under it that were ended by force, by the last renewal.
+    forced: u64,
     loss: Option<Loss>,
 }
 
 impl HeldLease {
     pub(crate) fn new(kind: LeaseKind, lease: LeaseId, ttl: Duration, deadline: Moment) -> Self {
-        let state = Mutex::new(State { deadline, loss: None });
-        Self { lease, kind, ttl, state, lost: CancellationToken::new() }
+        let state = Mutex::new(State { deadline, forced: 0, loss: None });
+        Self { lease, kind, ttl, state, lost: CancellationToken::new(), in_doubt: Notify::new() }
     }
 
     pub(crate) fn deadline(&self) -> Moment {
@@ -62,6 +67,16 @@ impl HeldLease {
     pub(crate) fn extend(&self, deadline: Moment) {
         let mut state = self.state.lock();
         state.deadline = state.deadline.max(deadline);
+    }
+
+    /// A renewal said that so many of its grants were ended by force so far: news of that may have been lost.
+    pub(crate) fn forced(&self, count: u64) {
+        let mut state = self.state.lock();
+        if count > state.forced {
+            state.forced = count;
+            drop(state);
+            self.in_doubt.notify_one();
+        }
     }
 
     /// The first reason stays.

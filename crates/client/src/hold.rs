@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 
 use crate::error::Error;
 use crate::held_grants::HeldGrants;
@@ -28,8 +29,8 @@ pub(crate) struct Hold {
 
 #[derive(Debug, Clone)]
 enum KeptBy {
-    /// The keeper, by this key.
-    Keeper(u64),
+    /// The keeper, by this key; and a task, while more than one lock hangs on the lease.
+    Keeper(u64, CancellationToken),
     Session(Arc<SessionCore>),
 }
 
@@ -37,7 +38,13 @@ impl Hold {
     pub(crate) fn own(inner: &Arc<Inner>, namespace: String, lease: Arc<HeldLease>, grants: Vec<GrantInfo>) -> Self {
         let key = inner.keeper.keep(lease.clone());
         let grants = Arc::new(HeldGrants::new(lease, grants));
-        Self { inner: inner.clone(), namespace, grants, under: KeptBy::Keeper(key), done: false }
+        // The end of the only lock is the end of its lease, which renewals tell.
+        let stop = CancellationToken::new();
+        if grants.grants.len() > 1 {
+            let looking = look_when_in_doubt(inner.clone(), namespace.clone(), grants.clone(), stop.clone());
+            inner.spawner.spawn(looking);
+        }
+        Self { inner: inner.clone(), namespace, grants, under: KeptBy::Keeper(key, stop), done: false }
     }
 
     pub(crate) fn in_session(core: Arc<SessionCore>, namespace: String, grants: Vec<GrantInfo>) -> Self {
@@ -48,7 +55,7 @@ impl Hold {
 
     pub(crate) fn session(&self) -> Option<SessionId> {
         match &self.under {
-            KeptBy::Keeper(_) => None,
+            KeptBy::Keeper(..) => None,
             KeptBy::Session(core) => Some(core.id),
         }
     }
@@ -68,7 +75,7 @@ impl Hold {
     /// While it lives, that the grant is converted is no loss.
     pub(crate) fn converting(&self) -> Option<Asking> {
         match &self.under {
-            KeptBy::Keeper(_) => None,
+            KeptBy::Keeper(..) => None,
             KeptBy::Session(core) => Some(core.tracked.converting(self.grants.first().token)),
         }
     }
@@ -93,7 +100,10 @@ impl Hold {
 
     fn stop_keeping(&self) {
         match &self.under {
-            KeptBy::Keeper(key) => self.inner.keeper.forget(*key),
+            KeptBy::Keeper(key, looking) => {
+                self.inner.keeper.forget(*key);
+                looking.cancel();
+            }
             KeptBy::Session(core) => core.tracked.forget(&self.grants),
         }
     }
@@ -119,5 +129,24 @@ impl Drop for Hold {
         }
         self.stop_keeping();
         self.inner.release_later(std::mem::take(&mut self.namespace), self.grants.releasable());
+    }
+}
+
+/// Tells of single locks that were lost while their lease lives on.
+async fn look_when_in_doubt(inner: Arc<Inner>, namespace: String, grants: Arc<HeldGrants>, stop: CancellationToken) {
+    let looking = async {
+        loop {
+            grants.lease.in_doubt.notified().await;
+            for grant in &grants.grants {
+                if let Some(loss) = inner.look_for_loss(&namespace, &grant.name, grant.token).await {
+                    grants.lose(grant.token, loss);
+                }
+            }
+        }
+    };
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = grants.lease.lost().cancelled() => {}
+        () = looking => {}
     }
 }

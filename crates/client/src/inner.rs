@@ -1,5 +1,6 @@
 //! What all handles of one client share.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,16 +8,17 @@ use leasehold_proto::v1::answer::Answer;
 use leasehold_proto::v1::{self, operation::Operation};
 use tokio_util::sync::CancellationToken;
 
+use crate::backoff::Backoff;
 use crate::clock::{Clock, Moment};
 use crate::endpoints::Endpoints;
 use crate::error::Error;
 use crate::ids::{LeaseId, Token};
 use crate::instance::Instance;
 use crate::keeper::Keeper;
-use crate::loss::remembered;
+use crate::loss::{Loss, remembered};
 use crate::mode::GrantInfo;
 use crate::options::ClientOptions;
-use crate::runtime::Spawner;
+use crate::runtime::{Spawner, sleep};
 use crate::types::{LeaseClosed, Released, ReleasedLock, ValueSet};
 
 /// How long a release or a cancel that nobody waits for is tried.
@@ -209,6 +211,31 @@ impl Inner {
         match reply.answer {
             Answer::CheckToken(answer) => Ok(answer),
             other => Err(Error::unexpected(&other)),
+        }
+    }
+
+    /// How a grant was lost, if it was. Asks until there is an answer: the holder's own clock is what bounds it.
+    pub(crate) async fn look_for_loss(&self, namespace: &str, name: &str, token: Token) -> Option<Loss> {
+        let checked = Self::persist(|| self.check_token(namespace, name, token)).await;
+        if checked.current {
+            return None;
+        }
+        let lost = checked.loss.filter(|loss| loss.token == token.0).unwrap_or_default();
+        Some(Loss::of_grant(lost.reason(), &lost.note))
+    }
+
+    /// Asks until there is an answer.
+    pub(crate) async fn persist<T, F>(ask: impl Fn() -> F) -> T
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
+        let mut backoff = Backoff::new();
+        loop {
+            match ask().await {
+                Ok(answer) => return answer,
+                Err(error) => tracing::debug!(%error, "a read is tried again"),
+            }
+            sleep(backoff.step()).await;
         }
     }
 

@@ -185,6 +185,7 @@ impl Keeper {
                 // The lease is as it was; the agenda has its next renewal already.
                 tracing::debug!(lease = %lease.lease, error = error.message, "a renewal was refused");
             } else if answer.alive {
+                lease.forced(answer.forced);
                 lease.extend(sent.after(self.drift.safe_span(Duration::from_millis(answer.ttl_ms))));
                 table.schedule(*key, sent.after(lease.ttl / 3));
             } else {

@@ -90,7 +90,9 @@ impl ReentrantLock {
         if let Some(held) = again(&slot) {
             return Ok(Some(held));
         }
-        let acquired = self.builder(holder).acquire_timeout(inner.left_until(end)).await?;
+        // No time is left after a wait for another task of the same actor: a look at the queue is taken all the same.
+        let left = inner.left_until(end).max(Duration::from_millis(1));
+        let acquired = self.builder(holder).acquire_timeout(left).await?;
         Ok(acquired.map(|guard| self.entered(&entry, &mut slot, guard)))
     }
 

@@ -181,10 +181,10 @@ impl RaftStateMachine<TypeConfig> for Applier {
     ) -> Result<(), io::Error> {
         let index = meta.last_log_id.map_or(0, |id| id.index);
         let shared = Arc::clone(&self.shared);
-        let check = {
-            let (shared, path) = (Arc::clone(&self.shared), snapshot.path.clone());
-            move |state: &StateMachine| shared.level.check_state(format!("snapshot {}", path.display()), state)
-        };
+        let file = snapshot.clone();
+        let head =
+            spawn_blocking(move || file.state_head()).await.map_err(io::Error::other)?.map_err(io::Error::other)?;
+        self.shared.level.check_tables("snapshot", &snapshot.path, head.level).map_err(unsupported)?;
         // The file is durable already: a crash from here on finds it, whatever became of the checkpoint.
         let swap = move |state| {
             let mut tables = shared.state.write();
@@ -193,7 +193,7 @@ impl RaftStateMachine<TypeConfig> for Applier {
             shared.observer.reset(&tables);
             shared.publish(&tables);
         };
-        self.checkpointer.install(snapshot.clone(), check, swap).await?;
+        self.checkpointer.install(snapshot.clone(), swap).await?;
         self.shared.applied.send_replace(index);
         self.snapshots.keep(snapshot).await?;
         tracing::info!(log_index = index, "installed a snapshot");

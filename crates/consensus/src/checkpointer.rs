@@ -67,28 +67,16 @@ impl Checkpointer {
     }
 
     /// Reads a snapshot, replaces the checkpoint by it, then calls `swap` with its state before any other checkpoint.
-    /// One that does not load, or that `check` refuses, changes nothing.
-    pub(crate) async fn install<E>(
-        &self,
-        file: SnapshotFile,
-        check: impl FnOnce(&StateMachine) -> Result<(), E> + Send + 'static,
-        swap: impl FnOnce(StateMachine),
-    ) -> io::Result<()>
-    where
-        E: std::error::Error + Send + Sync + 'static,
-    {
+    pub(crate) async fn install(&self, file: SnapshotFile, swap: impl FnOnce(StateMachine)) -> io::Result<()> {
         let mut broken = self.broken.lock().await;
-        let load = move || -> io::Result<(SnapshotFile, StateMachine)> {
-            let state = file.load().map_err(io::Error::other)?;
-            check(&state).map_err(io::Error::other)?;
-            Ok((file, state))
-        };
-        let (file, state) = spawn_blocking(load).await.map_err(io::Error::other)??;
         *broken = true;
         let checkpoint = self.checkpoint.clone();
-        let install = move || checkpoint.install(&file).map_err(io::Error::other);
-        spawn_blocking(install).await.map_err(io::Error::other)??;
-        swap(state);
+        let work = move || -> io::Result<StateMachine> {
+            let state = file.load().map_err(io::Error::other)?;
+            checkpoint.install(&file).map_err(io::Error::other)?;
+            Ok(state)
+        };
+        swap(spawn_blocking(work).await.map_err(io::Error::other)??);
         *broken = false;
         Ok(())
     }

@@ -57,6 +57,9 @@ pub fn dump_log(data_dir: &Path, out: &mut dyn Write) -> Result<(), DumpError> {
         Some(_) => {
             let snapshot = SnapshotFile::newest(&dir.snapshots()).map_err(|error| failed(&error))?;
             let snapshot = snapshot.ok_or_else(|| DumpError("the log was purged and there is no snapshot".into()))?;
+            let head = snapshot.state_head().map_err(|error| failed(&error))?;
+            let level = LevelGuard::new(LEVEL_MAX);
+            level.check_tables("snapshot", &snapshot.path, head.level).map_err(|error| failed(&error))?;
             snapshot.load().map_err(|error| failed(&error))?
         }
     };

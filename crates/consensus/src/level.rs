@@ -3,6 +3,8 @@
 //! Nothing above the level in force is proposed, so a node that supports that level can always follow. Should an entry or
 //! a snapshot go beyond what this node supports nevertheless, the node stops before it applies it: it would diverge.
 
+use std::path::Path;
+
 use leasehold_state_machine::{Batch, LEVEL_FIRST, LEVEL_MAX, Operation, StateMachine};
 use parking_lot::Mutex;
 
@@ -43,9 +45,9 @@ impl LevelGuard {
         self.check(needed.unwrap_or(LEVEL_FIRST), || format!("log entry {index}"))
     }
 
-    /// Refuses tables that this node cannot go on with.
-    pub(crate) fn check_state(&self, what: impl Into<String>, state: &StateMachine) -> Result<(), AboveLevel> {
-        self.check(state.level(), || what.into())
+    /// Refuses tables of a level that this node cannot go on with. To be asked before they are read.
+    pub(crate) fn check_tables(&self, what: &str, path: &Path, level: u32) -> Result<(), AboveLevel> {
+        self.check(level, || format!("{what} {}", path.display()))
     }
 
     /// What was refused first.

@@ -8,7 +8,7 @@ use leasehold_state_machine::storage::{Checkpoint, SnapshotFile};
 use rustix::fs::FlockOperation;
 
 use crate::StartError;
-use crate::level::LevelGuard;
+use crate::level::{AboveLevel, LevelGuard};
 use crate::log_store::LogStore;
 use crate::runtime::spawn_blocking;
 use crate::types::log_id;
@@ -85,20 +85,14 @@ fn open_all(
     let snapshot = SnapshotFile::newest(snapshot_dir).map_err(|error| data(&error))?;
     let purged = log.purged().map(|id| id.index);
     let level = LevelGuard::new(level_max);
-    let check = |what: &str, path: &Path, state: &StateMachine| {
-        let refused = level.check_state(format!("{what} {}", path.display()), state);
-        refused.map_err(|error| StartError::Level(error.to_string()))
-    };
-    let (checkpoint, state) = open_checkpoint(checkpoint_dir)?;
+    let (checkpoint, state) = open_checkpoint(checkpoint_dir, &level)?;
     let state = match choose(state, snapshot.as_ref(), purged)? {
-        Source::Checkpoint(state) => {
-            check("checkpoint", checkpoint_dir, &state)?;
-            *state
-        }
+        Source::Checkpoint(state) => *state,
         Source::Nothing => StateMachine::new(),
         Source::Snapshot(file) => {
+            let head = file.state_head().map_err(|error| data(&error))?;
+            level.check_tables("snapshot", &file.path, head.level).map_err(above)?;
             let state = file.load().map_err(|error| data(&error))?;
-            check("snapshot", &file.path, &state)?;
             checkpoint.install(file).map_err(|error| data(&error))?;
             tracing::info!(log_index = index_of(&state), "rebuilt the tables from snapshot {}", file.path.display());
             state
@@ -140,14 +134,22 @@ fn choose(
     }
 }
 
-/// Opens the checkpoint; one that cannot be used is thrown away, because snapshot and log have it all.
-fn open_checkpoint(dir: &Path) -> Result<(Checkpoint, Option<StateMachine>), StartError> {
+fn above(error: AboveLevel) -> StartError {
+    StartError::Level(error.to_string())
+}
+
+/// Opens the checkpoint; one that cannot be used is thrown away, because snapshot and log have it all. One of a higher level
+/// than this node supports is not even read: it is whole, for another build.
+fn open_checkpoint(dir: &Path, level: &LevelGuard) -> Result<(Checkpoint, Option<StateMachine>), StartError> {
     let opened = Checkpoint::open(dir).and_then(|checkpoint| {
-        let state = checkpoint.load()?;
-        Ok((checkpoint, state))
+        let head = checkpoint.head()?;
+        let refused = head.and_then(|head| level.check_tables("checkpoint", dir, head.level).err());
+        let state = if refused.is_none() { checkpoint.load()? } else { None };
+        Ok((checkpoint, state, refused))
     });
     match opened {
-        Ok(found) => Ok(found),
+        Ok((_, _, Some(refused))) => Err(above(refused)),
+        Ok((checkpoint, state, None)) => Ok((checkpoint, state)),
         Err(error) if !error.is_discardable() => Err(StartError::Data(error.to_string())),
         Err(error) => {
             tracing::warn!(%error, "the checkpoint cannot be used; rebuilding it from snapshot and log");

@@ -51,7 +51,7 @@ pub(crate) struct ServeArgs {
     #[arg(long, env = "LEASEHOLD_BOOTSTRAP", num_args = 0..=1, require_equals = true, default_missing_value = "true",
           value_name = "BOOL")]
     bootstrap: Option<bool>,
-    /// Highest format level to support: lower than this build can, to rehearse an upgrade
+    /// Claim to support format levels up to this one only, for rehearsing upgrades (default: what this build supports)
     #[arg(long, env = "LEASEHOLD_LEVEL_MAX", value_name = "LEVEL")]
     level_max: Option<u32>,
     /// How to log, to stderr; LEASEHOLD_LOG filters (default: text)

@@ -19,7 +19,7 @@ pub struct Limits {
     pub wait_ms_max: u64,
     /// Leases alive at once in the namespace.
     pub leases_max: u64,
-    /// Grants that hang on one lease, with the locks that its waiters await.
+    /// Grants that hang on one lease, with the locks that its waiters await. An upgrade that waits counts with its grant.
     pub locks_per_lease_max: u32,
     /// Locks that one acquire may name.
     pub locks_per_acquire_max: u32,

@@ -49,8 +49,12 @@ pub struct Granted {
     pub grants: Vec<GrantedLock>,
     /// What is left of the lease, in ms of log time, at this entry.
     pub left_ms: u64,
-    /// The grant ended a wait (now, or before this duplicate): the holder renews once before it counts time.
+    /// The grant ended a wait (now, or before this duplicate): the holder renews once before it counts time. Never with a
+    /// session.
     pub confirm: bool,
+    /// As in [`Renewed::Alive`]: grants under the lease that were ended by force so far. An answer that comes late, with fewer
+    /// than the holder knows of by then, may tell of one of these.
+    pub forced: u64,
 }
 
 /// One lock of a grant.

@@ -72,7 +72,10 @@ impl SessionCore {
         }
         match inner.renew(&lease, 0, inner.call_deadline()).await? {
             Renewal::Alive { deadline, .. } => {
-                Ok(Self::kept(inner, id, Duration::from_millis(info.ttl_ms), deadline, true))
+                let core = Self::kept(inner, id, Duration::from_millis(info.ttl_ms), deadline, true);
+                // Of before: nobody here holds those.
+                core.lease().forced(info.forced);
+                Ok(core)
             }
             Renewal::Gone(reason) => Err(not_open(reason)),
         }
@@ -157,7 +160,10 @@ fn close_later(inner: &Arc<Inner>, id: SessionId) {
     inner.spawner.spawn_errand(async move {
         let inner = inner_of_task;
         let deadline = inner.clock.now().after(ERRAND_MAX);
-        if let Err(error) = inner.close_lease(&id.into(), deadline).await {
+        let closed = inner.close_lease(&id.into(), deadline).await;
+        if let Err(error) = closed
+            && error != Error::Closed
+        {
             tracing::warn!(%error, "a session was not closed, it runs out by itself");
         }
     });

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use leasehold_proto::v1::{EventType, LossReason, WatchEvent};
 use parking_lot::Mutex;
-use tokio::sync::Notify;
 
 use crate::held_grants::HeldGrants;
 use crate::held_lease::HeldLease;
@@ -21,8 +20,6 @@ pub(crate) struct Tracked {
     pub(crate) lease: Arc<HeldLease>,
     pub(crate) namespace: String,
     book: Mutex<Book>,
-    /// Told when the session must be read to know what it holds.
-    pub(crate) in_doubt: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -39,7 +36,7 @@ struct Book {
 
 impl Tracked {
     pub(crate) fn new(lease: Arc<HeldLease>, namespace: String) -> Self {
-        Self { lease, namespace, book: Mutex::default(), in_doubt: Notify::new() }
+        Self { lease, namespace, book: Mutex::default() }
     }
 
     /// From now until the scope is dropped, a grant may be on its way.
@@ -69,7 +66,7 @@ impl Tracked {
             grants.lose(token, loss);
         }
         if in_doubt {
-            self.in_doubt.notify_one();
+            self.lease.in_doubt.notify_one();
         }
     }
 

@@ -1,7 +1,6 @@
 //! The task that watches a session: the end of a single lock, and of the session, as the cluster sees it.
 
 use std::collections::BTreeSet;
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,16 +8,15 @@ use leasehold_proto::v1::watch_request::Target;
 use tokio_util::sync::CancellationToken;
 
 use super::tracked::Tracked;
-use crate::backoff::Backoff;
+use crate::backoff::jitter;
 use crate::error::Error;
 use crate::feed::{Feed, WatchItem};
-use crate::ids::Token;
-use crate::inner::{Inner, Renewal};
-use crate::loss::Loss;
+use crate::inner::Inner;
 use crate::runtime::sleep;
 
-/// Before a watch that was refused is tried again.
+/// Before a watch that was refused is tried again: a node has only so many. Renewals tell, later, of what it would have told.
 const REFUSED_PAUSE: Duration = Duration::from_secs(1);
+const REFUSED_PAUSE_MAX: Duration = Duration::from_secs(30);
 
 /// Watches until the session is lost, or `stop`.
 pub(super) async fn watch(inner: Arc<Inner>, tracked: Arc<Tracked>, stop: CancellationToken) {
@@ -31,11 +29,12 @@ pub(super) async fn watch(inner: Arc<Inner>, tracked: Arc<Tracked>, stop: Cancel
 
 async fn follow(inner: &Arc<Inner>, tracked: &Tracked) {
     let target = Some(Target::Session(tracked.lease.lease.0.clone()));
+    let mut pause = REFUSED_PAUSE;
     loop {
         let mut feed = Feed::new(inner.clone(), tracked.namespace.clone(), target.clone(), None);
         let error = loop {
             tokio::select! {
-                () = tracked.in_doubt.notified() => compare(inner, tracked).await,
+                () = tracked.lease.in_doubt.notified() => compare(inner, tracked).await,
                 item = feed.next() => match item {
                     Ok(WatchItem::Event(event)) => tracked.take_in(&event),
                     // What happened before this, or within the gap, was not told.
@@ -49,11 +48,8 @@ async fn follow(inner: &Arc<Inner>, tracked: &Tracked) {
             return;
         }
         tracing::debug!(session = %tracked.lease.lease, %error, "the watch on a session was refused");
-        // The likely reason is that the session has ended: its renewal tells why.
-        if let Ok(Renewal::Gone(reason)) = inner.renew(&tracked.lease.lease, 0, inner.call_deadline()).await {
-            return tracked.lease.ended(reason);
-        }
-        sleep(REFUSED_PAUSE).await;
+        sleep(jitter(pause)).await;
+        pause = (pause * 2).min(REFUSED_PAUSE_MAX);
     }
 }
 
@@ -65,7 +61,7 @@ async fn compare(inner: &Inner, tracked: &Tracked) {
         return;
     }
     let session = &tracked.lease.lease;
-    let answer = persist(|| inner.get_session(session)).await;
+    let answer = Inner::persist(|| inner.get_session(session)).await;
     let Some(info) = answer.session else {
         return tracked.lease.ended(answer.reason());
     };
@@ -74,25 +70,10 @@ async fn compare(inner: &Inner, tracked: &Tracked) {
         let name = grants.grants.iter().find(|grant| grant.token == token).map(|grant| grant.name.as_str());
         let Some(name) = name.filter(|_| !held.contains(&token.0)) else { continue };
         // The list is bounded, and says nothing about why.
-        let checked = persist(|| inner.check_token(&tracked.namespace, name, token)).await;
-        if !checked.current && !tracked.is_converting(token) {
-            let lost = checked.loss.filter(|loss| Token(loss.token) == token).unwrap_or_default();
-            tracked.grant_ended(token, Loss::of_grant(lost.reason(), &lost.note));
+        if let Some(loss) = inner.look_for_loss(&tracked.namespace, name, token).await
+            && !tracked.is_converting(token)
+        {
+            tracked.grant_ended(token, loss);
         }
-    }
-}
-
-/// Asks until there is an answer: the guards' own clock is what bounds it.
-async fn persist<T, F>(ask: impl Fn() -> F) -> T
-where
-    F: Future<Output = Result<T, Error>>,
-{
-    let mut backoff = Backoff::new();
-    loop {
-        match ask().await {
-            Ok(answer) => return answer,
-            Err(error) => tracing::debug!(%error, "a session could not be read"),
-        }
-        sleep(backoff.step()).await;
     }
 }

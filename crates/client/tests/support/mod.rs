@@ -1,6 +1,7 @@
 //! Nodes that do nothing by themselves: the test sees every operation and says what is answered.
 #![allow(dead_code, clippy::unwrap_used, reason = "support of tests; every binary uses its own part")]
 
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -39,8 +40,14 @@ struct Ledger {
     by_hand: AtomicBool,
     /// Grants that the test gave, until it ends them.
     grants: Mutex<Vec<v1::Grant>>,
-    watches: Mutex<Vec<Watched>>,
+    watches: Mutex<VecDeque<Watched>>,
     more_watches: Notify,
+}
+
+impl Ledger {
+    fn take_watch(&self) -> Option<Watched> {
+        self.watches.lock().unwrap().pop_front()
+    }
 }
 
 /// A watch under way on a node.
@@ -133,11 +140,9 @@ impl FakeCluster {
         let found = async {
             loop {
                 let more = self.ledger.more_watches.notified();
-                let mut watches = self.ledger.watches.lock().unwrap();
-                if !watches.is_empty() {
-                    return watches.remove(0);
+                if let Some(watched) = self.ledger.take_watch() {
+                    return watched;
                 }
-                drop(watches);
                 more.await;
             }
         };
@@ -235,7 +240,8 @@ impl Asked {
         let grants: Vec<_> = request.locks.iter().zip(token..).map(grant).collect();
         self.ledger.grants.lock().unwrap().extend(grants.clone());
         let lease = if request.session.is_empty() { format!("{token:x}") } else { request.session.clone() };
-        self.acquired(v1::acquire_response::Result::Granted(v1::Granted { lease, grants, ttl_ms, confirm })).await;
+        self.acquired(v1::acquire_response::Result::Granted(v1::Granted { lease, grants, ttl_ms, confirm, forced: 0 }))
+            .await;
     }
 
     pub(crate) async fn acquired(self, result: v1::acquire_response::Result) {
@@ -304,7 +310,7 @@ impl Asked {
                 if watched.request.after.is_none() {
                     watched.start(10).await;
                 }
-                self.ledger.watches.lock().unwrap().push(watched);
+                self.ledger.watches.lock().unwrap().push_back(watched);
                 self.ledger.more_watches.notify_one();
                 return None;
             }

@@ -8,7 +8,7 @@ use super::{CallTime, Calls};
 use crate::{CallError, convert, validate};
 
 /// Locks that are read under one hold of the state: apply waits meanwhile.
-const CHUNK: usize = 64;
+const CHUNK: usize = 16;
 
 impl Calls {
     /// One lock.
@@ -39,7 +39,7 @@ impl Calls {
                 (state.locks(&namespace, &message.prefix, after.as_deref(), wanted + 1), revision(&state))
             };
             let more = views.len() > wanted;
-            after = views.iter().take(wanted).last().map(|view| view.name.clone()).or(after);
+            after = views.iter().take(wanted).next_back().map(|view| view.name.clone()).or(after);
             page.fill(views.into_iter().take(wanted).map(|view| convert::lock(view, revision)), more);
             tokio::task::consume_budget().await;
         }

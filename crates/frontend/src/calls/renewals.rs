@@ -151,7 +151,8 @@ mod tests {
             let Operation::Renew(renew) = operation else { panic!("only renewals are sent") };
             self.sizes.send(renew.leases.len()).unwrap();
             self.gate.acquire().await.unwrap().forget();
-            let left = |lease: &RenewLease| Renewed::Alive { left_ms: u64::try_from(lease.lease.0).unwrap(), forced: 0 };
+            let left =
+                |lease: &RenewLease| Renewed::Alive { left_ms: u64::try_from(lease.lease.0).unwrap(), forced: 0 };
             Ok(Outcome::Renewed(renew.leases.iter().map(left).collect()))
         }
     }

@@ -66,7 +66,7 @@ impl Calls {
             // One more than wanted tells whether a page follows.
             let views = self.node.state().sessions(&namespace, after, wanted + 1);
             let more = views.len() > wanted;
-            after = views.iter().take(wanted).last().map(|view| view.session).or(after);
+            after = views.iter().take(wanted).next_back().map(|view| view.session).or(after);
             page.fill(views.into_iter().take(wanted).map(convert::session), more);
             tokio::task::consume_budget().await;
         }

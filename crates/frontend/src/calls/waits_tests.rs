@@ -11,7 +11,7 @@ fn event(kind: EventKind) -> Event {
 }
 
 fn granted() -> Granted {
-    Granted { lease: LeaseId(5), grants: vec![], left_ms: 10, confirm: true }
+    Granted { lease: LeaseId(5), grants: vec![], left_ms: 10, confirm: true, forced: 0 }
 }
 
 fn grant_of(attempt: Attempt) -> Event {

@@ -20,6 +20,7 @@ pub(crate) fn granted(granted: Granted) -> v1::AcquireResponse {
         // Nothing can be counted from a send that a wait lies behind.
         ttl_ms: if granted.confirm { 0 } else { granted.left_ms },
         confirm: granted.confirm,
+        forced: granted.forced,
     }))
 }
 

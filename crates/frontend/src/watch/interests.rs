@@ -154,8 +154,13 @@ mod tests {
 
     fn some_events() -> Vec<Event> {
         let lock = |name: &str| GrantedLock { name: name.into(), mode: Mode::Shared, token: FencingToken(4) };
-        let granted =
-            Granted { lease: LeaseId(1 << 90), grants: vec![lock("a/1"), lock("b")], left_ms: 1, confirm: false };
+        let granted = Granted {
+            lease: LeaseId(1 << 90),
+            grants: vec![lock("a/1"), lock("b")],
+            left_ms: 1,
+            confirm: false,
+            forced: 0,
+        };
         let grant = || EventKind::Granted {
             request: RequestId::default(),
             attempt: 1,

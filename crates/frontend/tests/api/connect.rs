@@ -1,59 +1,14 @@
 //! The stream: many operations, answered as they finish.
 
-use std::collections::HashMap;
-
 use leasehold_frontend::FrontendOptions;
 use leasehold_proto::v1;
 use leasehold_proto::v1::answer::Answer as Body;
 use leasehold_proto::v1::operation::Operation as Asked;
 use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Code, Streaming};
+use tonic::Code;
 
 use crate::server::{Server, acquire, eventually, granted, release, renewal, soon};
-
-/// The client's end of a stream.
-struct Stream {
-    requests: mpsc::Sender<v1::ConnectRequest>,
-    answers: Streaming<v1::ConnectResponse>,
-    early: HashMap<u64, Body>,
-}
-
-impl Stream {
-    async fn open(server: &Server) -> Self {
-        let (requests, receiver) = mpsc::channel(64);
-        let answers = server.locks().connect(ReceiverStream::new(receiver)).await.unwrap().into_inner();
-        Self { requests, answers, early: HashMap::new() }
-    }
-
-    async fn ask(&self, operations: Vec<(u64, Asked)>) {
-        let operations = operations
-            .into_iter()
-            .map(|(id, asked)| v1::Operation { id, timeout_ms: 0, operation: Some(asked) })
-            .collect();
-        self.requests.send(v1::ConnectRequest { operations }).await.unwrap();
-    }
-
-    /// The answer to one operation, whatever else comes before it.
-    async fn answer(&mut self, id: u64) -> Body {
-        loop {
-            if let Some(body) = self.early.remove(&id) {
-                return body;
-            }
-            let message = soon(self.answers.message()).await.unwrap().expect("the stream goes on");
-            for answer in message.answers {
-                assert!(self.early.insert(answer.id, answer.answer.unwrap()).is_none(), "answered twice");
-            }
-        }
-    }
-
-    async fn error(&mut self, id: u64) -> v1::Error {
-        match self.answer(id).await {
-            Body::Error(error) => error,
-            other => panic!("no error: {other:?}"),
-        }
-    }
-}
+use crate::stream::Stream;
 
 fn get(name: &str) -> Asked {
     Asked::Get(v1::GetRequest { name: name.into(), ..Default::default() })

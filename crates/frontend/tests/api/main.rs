@@ -4,7 +4,15 @@
 mod bad_input;
 mod calls;
 mod connect;
+mod converts;
 mod health;
+mod levels;
+mod modes;
 mod no_leader;
 mod server;
+mod sessions;
+mod stream;
+mod tokens;
 mod waits;
+mod watch;
+mod watch_stream;

@@ -6,22 +6,9 @@ use leasehold_consensus::runtime;
 use leasehold_proto::v1;
 use leasehold_proto::v1::acquire_response::Result as Acquired;
 use leasehold_state_machine::{RequestId, RequestView};
-use tokio::task::JoinHandle;
-use tonic::{Code, Request, Status};
+use tonic::{Code, Request};
 
-use crate::server::{Server, acquire, eventually, granted, request_id, soon, verdict};
-
-type Call = JoinHandle<Result<v1::AcquireResponse, Status>>;
-
-/// A call that waits; returns once it stands in the queue.
-async fn wait_for(server: &Server, request: v1::AcquireRequest) -> Call {
-    let name = request.locks[0].name.clone();
-    let before = server.queue_length(&name);
-    let mut locks = server.locks();
-    let call = runtime::spawn(async move { locks.acquire(request).await.map(tonic::Response::into_inner) });
-    eventually("queued", || server.queue_length(&name) > before).await;
-    call
-}
+use crate::server::{Server, acquire, eventually, granted, request_id, soon, verdict, wait_for};
 
 #[tokio::test]
 async fn a_release_hands_over_to_the_first_waiter() {

@@ -175,7 +175,7 @@ impl StateMachine {
     }
 
     fn check_session(&self, session: LeaseId, acquire: &Acquire) -> Result<(), Refusal> {
-        let Some(lease) = self.tables.leases.get(&session) else {
+        let Some(lease) = self.tables.leases.get(&session).filter(|lease| lease.session.is_some()) else {
             return Err(Refusal::NoSession { session, reason: self.lease_end(session) });
         };
         if *lease.namespace != *acquire.namespace {

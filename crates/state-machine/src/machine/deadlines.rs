@@ -13,7 +13,7 @@ pub(super) enum Item {
     Waiter(WaiterId),
     Request(RequestId),
     Instance(u64),
-    /// Number of a lock-delay.
+    /// Number of a lock-delay: they are numbered as they begin.
     Delay(u64),
 }
 

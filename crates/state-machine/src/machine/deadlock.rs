@@ -4,12 +4,13 @@
 //! together with. Every other rule of the queue gives way in time by itself. Permits that only together leave no room are
 //! no edge: any of them may be the one that makes room. Requests and grants without an actor take no part.
 //!
-//! Only a new wait can close a cycle, and the cycle goes through it: a grant out of the queue leaves every edge
-//! where it was, a grant at once stands in nobody's way, and whoever an upgrade passes by waits for its shared grant already.
+//! Only a new wait can close a cycle, and the cycle goes through its actor: a grant out of the queue leaves every edge
+//! where it was, and a grant at once stands in nobody's way. An upgrade goes ahead of all who wait for its lock, so they all
+//! wait for it from then on.
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::keys::WaiterId;
+use super::keys::{LockKey, WaiterId};
 use super::rows::{Claim, Wanted};
 use super::tables::{Actor, Tables};
 use crate::{DEADLOCK_CYCLE_MAX, DEADLOCK_SEARCH_MAX, Deadlock, DeadlockStep, FencingToken, Mode};
@@ -27,6 +28,8 @@ struct Reached {
 struct Search<'a> {
     tables: &'a Tables,
     root: Actor,
+    /// The lock whose queue it is about to pass by, as an upgrade.
+    passes: Option<&'a LockKey>,
     reached: BTreeMap<Actor, Reached>,
     next: VecDeque<Actor>,
     /// Holders and waiters looked at.
@@ -41,8 +44,9 @@ impl Tables {
         if claim.converts().is_none() && !self.actors.contains_key(&root) {
             return None;
         }
-        let mut search = Search { tables: self, root, reached: BTreeMap::new(), next: VecDeque::new(), looked_at: 0 };
-        search.run(claim)
+        let passes = claim.converts().map(|_| &claim.wanted[0].lock);
+        let (reached, next) = (BTreeMap::new(), VecDeque::new());
+        Search { tables: self, root, passes, reached, next, looked_at: 0 }.run(claim)
     }
 }
 
@@ -51,6 +55,10 @@ impl Search<'_> {
         let root = self.root.clone();
         if let Some(last) = self.expand(&root, claim, None, 1) {
             return Some(Deadlock { cycle: vec![last] });
+        }
+        if self.passes.is_some() {
+            // Somebody waits for it from now on, so what it waits for already counts as well.
+            self.next.push_back(root);
         }
         while let Some(actor) = self.next.pop_front() {
             let depth = self.reached.get(&actor).map_or(0, |reached| reached.depth) + 1;
@@ -74,6 +82,15 @@ impl Search<'_> {
         let tables = self.tables;
         for Wanted { lock: key, mode } in &claim.wanted {
             let Some(lock) = tables.locks.get(key) else { continue };
+            let step = || DeadlockStep {
+                lease: from.0,
+                actor: from.1.to_string(),
+                owner: tables.owner_of(claim),
+                name: key.name().to_owned(),
+            };
+            if waiter.is_some() && self.passes == Some(key) {
+                return Some(step());
+            }
             let own = claim.converts();
             let holders = lock.holders.as_slice().iter().filter(|token| Some(**token) != own);
             let holders = holders.filter_map(|token| tables.holding_actor(*token, *mode));
@@ -86,12 +103,6 @@ impl Search<'_> {
             let ahead = ahead.filter_map(|(other, held)| tables.waiting_actor(other, held, *mode));
             for actor in holders.chain(ahead) {
                 self.looked_at += 1;
-                let step = || DeadlockStep {
-                    lease: from.0,
-                    actor: from.1.to_string(),
-                    owner: tables.owner_of(claim),
-                    name: key.name().to_owned(),
-                };
                 if actor == self.root {
                     return Some(step());
                 }

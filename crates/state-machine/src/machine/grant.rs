@@ -93,6 +93,6 @@ impl StateMachine {
             .map(|(token, grant)| GrantedLock { name: grant.lock.name().to_owned(), mode: grant.mode, token })
             .collect();
         let left_ms = if lease.confirm { 0 } else { self.now().ms_until(lease.deadline) };
-        Some(Granted { lease: lease_id, grants, left_ms, confirm: lease.confirm })
+        Some(Granted { lease: lease_id, grants, left_ms, confirm: lease.confirm, forced: lease.forced })
     }
 }

@@ -1,12 +1,13 @@
 use super::StateMachine;
 use super::validate::invalid;
-use crate::{FencingToken, LeaseId, LogTime, Outcome, RENEWALS_MAX, Refusal, Renew, RenewLease, Renewed};
+use crate::{FencingToken, LeaseId, Outcome, RENEWALS_MAX, Refusal, Renew, RenewLease, Renewed};
 
 /// A renewal that nothing stands against.
 struct Renewal {
+    lease: LeaseId,
     ttl_ms: u64,
-    deadline: LogTime,
-    forced: u64,
+    /// Whether its deadline may move back.
+    exact: bool,
 }
 
 impl StateMachine {
@@ -20,20 +21,28 @@ impl StateMachine {
         if let Some(at) = renew.leases.iter().position(|one| one.exact.is_some() && one.ttl_ms.is_none()) {
             return Err(invalid(format!("leases[{at}].ttl_ms"), "an exact deadline needs one"));
         }
-        let spare = renew.all_or_nothing && !renew.leases.iter().all(|renewal| self.renewal(renewal).is_ok());
-        let renewed = renew.leases.iter().map(|renewal| self.renew_one(renewal, spare)).collect();
-        Ok(Outcome::Renewed(renewed))
-    }
-
-    fn renew_one(&mut self, renewal: &RenewLease, spare: bool) -> Renewed {
-        match self.renewal(renewal) {
+        if !renew.all_or_nothing {
+            let one = |renewal| self.renewal(renewal).map_or_else(|answer| answer, |renewal| self.perform(&renewal));
+            return Ok(Outcome::Renewed(renew.leases.iter().map(one).collect()));
+        }
+        // What is done is what was looked at, even where one lease is named twice.
+        let looked: Vec<_> = renew.leases.iter().map(|renewal| self.renewal(renewal)).collect();
+        let spare = looked.iter().any(Result::is_err);
+        let answer = |looked: Result<Renewal, Renewed>| match looked {
             Err(answer) => answer,
             Ok(_) if spare => Renewed::Untouched,
-            Ok(Renewal { ttl_ms, deadline, forced }) => {
-                self.tables.renew_lease(renewal.lease, ttl_ms, deadline);
-                Renewed::Alive { left_ms: self.now().ms_until(deadline), forced }
-            }
-        }
+            Ok(renewal) => self.perform(&renewal),
+        };
+        Ok(Outcome::Renewed(looked.into_iter().map(answer).collect()))
+    }
+
+    fn perform(&mut self, renewal: &Renewal) -> Renewed {
+        let lease = self.tables.leases.get(&renewal.lease).expect("a lease that can be renewed exists");
+        let (before, forced) = (lease.deadline, lease.forced);
+        let asked = self.now().plus_ms(renewal.ttl_ms);
+        let deadline = if renewal.exact { asked } else { asked.max(before) };
+        self.tables.renew_lease(renewal.lease, renewal.ttl_ms, deadline);
+        Renewed::Alive { left_ms: self.now().ms_until(deadline), forced }
     }
 
     /// What a renewal comes to; `Err` when it cannot be.
@@ -55,9 +64,7 @@ impl StateMachine {
         if ttl_ms != lease.ttl_ms && !(limits.ttl_ms_min..=limits.ttl_ms_max).contains(&ttl_ms) {
             return Err(Renewed::TtlOutOfRange { min_ms: limits.ttl_ms_min, max_ms: limits.ttl_ms_max });
         }
-        let asked = self.now().plus_ms(ttl_ms);
-        let deadline = if renewal.exact.is_some() { asked } else { asked.max(lease.deadline) };
-        Ok(Renewal { ttl_ms, deadline, forced: lease.forced })
+        Ok(Renewal { lease: id, ttl_ms, exact: renewal.exact.is_some() })
     }
 
     fn hangs_on(&self, token: FencingToken, lease: LeaseId) -> bool {

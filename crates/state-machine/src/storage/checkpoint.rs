@@ -10,7 +10,7 @@ use super::gate::Gate;
 use super::snapshot_format::Head;
 use super::store::{Scan, Store};
 use super::{CheckpointError, ROW_KEY_BYTES_MAX, ROW_VALUE_BYTES_MAX, SnapshotError, SnapshotFile};
-use crate::{Changes, HEADER_KEY, RestoreError, StateMachine};
+use crate::{Changes, HEADER_KEY, RestoreError, StateHead, StateMachine, decode_head};
 
 /// Version of what this module puts into sled.
 const VERSION: u8 = 1;
@@ -85,6 +85,18 @@ impl Checkpoint {
             return Ok(None);
         }
         self.state().map(Some)
+    }
+
+    /// What the header row says, without looking at the others: whether this build can read them may depend on it. None where
+    /// [`Self::load`] gives none.
+    pub fn head(&self) -> Result<Option<StateHead>, CheckpointError> {
+        let _attempt = self.inner.store.attempt()?;
+        if self.is_replacing() {
+            return Ok(None);
+        }
+        let Some(row) = self.inner.store.run(|db| db.get(row_key(HEADER_KEY)))? else { return Ok(None) };
+        let undecodable = |source| self.unusable(RestoreError::Row { key: HEADER_KEY.to_vec(), source });
+        decode_head(&row).map(Some).map_err(undecodable)
     }
 
     /// Writes changed rows in one atomic batch. Waits while a snapshot holds the checkpoint.

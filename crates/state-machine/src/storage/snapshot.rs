@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::snapshot_format::{FileRows, Head, Reader, Writer};
 use super::temporary::{TemporaryFile, remove_if_there};
 use super::{Checkpoint, CheckpointError};
-use crate::{ClusterId, EntryId, RowsCheck, StateMachine};
+use crate::{ClusterId, EntryId, HEADER_KEY, RowsCheck, StateHead, StateMachine, decode_head};
 
 /// Begin and end of the names of snapshot files; log index and term stand between, so that names sort as positions do.
 pub(super) const FILE_PREFIX: &str = "snapshot-";
@@ -166,6 +166,18 @@ impl SnapshotFile {
             return Err(damaged("its head is not that of its rows".to_owned()));
         }
         Ok(state)
+    }
+
+    /// What the header row says, without looking at the others: whether this build can read them may depend on it.
+    pub fn state_head(&self) -> Result<StateHead, SnapshotError> {
+        let damaged = |problem| SnapshotError::Damaged { path: self.path.clone(), problem };
+        let (_, mut rows) = self.rows()?;
+        match rows.next().transpose()? {
+            Some((key, value)) if key == HEADER_KEY => {
+                decode_head(&value).map_err(|error| damaged(format!("its header row: {error}")))
+            }
+            _ => Err(damaged("it does not begin with the header row".to_owned())),
+        }
     }
 
     /// Refuses a snapshot of another cluster.

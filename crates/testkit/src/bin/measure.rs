@@ -25,6 +25,10 @@ const ACQUIRES: usize = 4_000;
 const EXPIRIES: usize = 50;
 const EXPIRY_TTL: Duration = Duration::from_millis(500);
 const KILLS: u64 = 20;
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+const MASS: usize = 50_000;
+const MASS_TTL: Duration = Duration::from_secs(20);
+const MASS_CALLERS: usize = 256;
 
 #[tokio::main]
 async fn main() -> Result<()> {
@@ -39,12 +43,15 @@ async fn main() -> Result<()> {
     let alone = acquires(&cluster, 1).await?;
     let crowd = acquires(&cluster, 64).await?;
     let expiry = expiries(&cluster).await?;
+    let mass = mass_expiry(&cluster).await?;
     let gaps = kill_leaders(&mut cluster, kills).await?;
     for (what, numbers) in [
         ("durable append of 140 bytes, 3 writers", &disk),
         ("acquire, 1 caller", &alone),
         ("acquire, 64 callers", &crowd),
         ("grant to the next waiter, after the ttl", &expiry),
+        ("acquire of others, 4 callers, before", &mass.before),
+        ("the same while 50,000 leases run out", &mass.during),
         ("gap in service when the leader is killed", &gaps),
     ] {
         eprintln!(
@@ -56,11 +63,14 @@ async fn main() -> Result<()> {
         );
     }
     eprintln!("acquire / durable append, p50: {:.2}", alone.at(50) / disk.at(50));
+    eprintln!("from the moment when {MASS} leases are due until the last is gone: {:?}", mass.lasted);
     println!(
         "{}",
         json!({
             "durable_append": disk.json(), "acquire_1": alone.json(), "acquire_64": crowd.json(),
-            "expiry_lag": expiry.json(), "leader_kill_gap": gaps.json(),
+            "expiry_lag": expiry.json(), "before_mass_expiry": mass.before.json(), "during_mass_expiry": mass.during.json(),
+            "mass_expiry_ms": mass.lasted.as_secs_f64() * 1e3,
+            "leader_kill_gap": gaps.json(),
         })
     );
     Ok(())
@@ -121,7 +131,7 @@ async fn acquires(cluster: &Cluster, callers: usize) -> Result<Numbers> {
             let mut spans = Vec::new();
             for _ in 0..ACQUIRES / callers {
                 let start = Moment::now();
-                let acquired = client.lock(&name).acquire_raw(Wait::Try).await?;
+                let acquired = client.lock(&name).own_lease().acquire_raw(Wait::Try).await?;
                 spans.push(start.elapsed());
                 let Acquisition::Acquired(acquired) = acquired else { bail!("{name} is nobody else's") };
                 client.release(&name, acquired.token).await?;
@@ -142,7 +152,7 @@ async fn expiries(cluster: &Cluster) -> Result<Numbers> {
     let mut lags = Vec::new();
     for round in 0..EXPIRIES {
         let name = format!("expires-{round}");
-        let lock = || client.lock(&name).ttl(EXPIRY_TTL);
+        let lock = || client.lock(&name).own_lease().ttl(EXPIRY_TTL);
         let start = Moment::now();
         let Acquisition::Acquired(_) = lock().acquire_raw(Wait::Try).await? else { bail!("{name} is free") };
         let Acquisition::Acquired(next) = lock().acquire_raw(Wait::Forever).await? else { bail!("{name} runs out") };
@@ -150,6 +160,76 @@ async fn expiries(cluster: &Cluster) -> Result<Numbers> {
         client.release(&name, next.token).await?;
     }
     Ok(Numbers::new(lags))
+}
+
+/// What others feel of very many leases that run out at once.
+struct MassExpiry {
+    before: Numbers,
+    during: Numbers,
+    lasted: Duration,
+}
+
+/// Takes 50,000 locks whose leases end in one moment, and goes on acquiring others.
+async fn mass_expiry(cluster: &Cluster) -> Result<MassExpiry> {
+    let client = Client::connect(ClientOptions::new(cluster.endpoints())).await?;
+    let begin = Moment::now();
+    let mut tasks = JoinSet::new();
+    for caller in 0..MASS_CALLERS {
+        let client = client.clone();
+        tasks.spawn(async move {
+            for number in (caller..MASS).step_by(MASS_CALLERS) {
+                let ttl = MASS_TTL.checked_sub(begin.elapsed()).context("taking the locks took too long")?;
+                let lock = client.lock(format!("mass-{number:05}")).own_lease().ttl(ttl);
+                let Acquisition::Acquired(_) = lock.acquire_raw(Wait::Try).await? else { bail!("{number} is free") };
+            }
+            Ok(())
+        });
+    }
+    while let Some(done) = tasks.join_next().await {
+        done??;
+    }
+    let before = acquires_until(cluster, || async { Ok(begin.elapsed() >= MASS_TTL - Duration::from_secs(1)) }).await?;
+    let last = format!("mass-{:05}", MASS - 1);
+    let all_gone = || async {
+        let gone = begin.elapsed() > MASS_TTL && client.get(&last).await?.holders.is_empty();
+        Ok(gone && client.list_page("mass-", "").await?.locks.is_empty())
+    };
+    let during = acquires_until(cluster, all_gone).await?;
+    Ok(MassExpiry { before, during, lasted: begin.elapsed().saturating_sub(MASS_TTL) })
+}
+
+/// Times of acquires by four callers, until something is so.
+async fn acquires_until<F>(cluster: &Cluster, mut done: impl FnMut() -> F) -> Result<Numbers>
+where
+    F: Future<Output = Result<bool>>,
+{
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut tasks = JoinSet::new();
+    for caller in 0..4 {
+        let client = Client::connect(ClientOptions::new(cluster.endpoints())).await?;
+        let stop = stop.clone();
+        tasks.spawn(async move {
+            let name = format!("other-{caller}");
+            let mut spans = Vec::new();
+            while !stop.load(Ordering::Relaxed) {
+                let start = Moment::now();
+                let acquired = client.lock(&name).own_lease().acquire_raw(Wait::Try).await?;
+                spans.push(start.elapsed());
+                let Acquisition::Acquired(acquired) = acquired else { bail!("{name} is nobody else's") };
+                client.release(&name, acquired.token).await?;
+            }
+            Ok(spans)
+        });
+    }
+    while !done().await? {
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+    stop.store(true, Ordering::Relaxed);
+    let mut spans = Vec::new();
+    while let Some(done) = tasks.join_next().await {
+        spans.extend(done??);
+    }
+    Ok(Numbers::new(spans))
 }
 
 /// The longest time without a grant around each kill -9 of the leader, under four callers that never stop.
@@ -164,8 +244,8 @@ async fn kill_leaders(cluster: &mut Cluster, kills: u64) -> Result<Numbers> {
         tasks.spawn(async move {
             let name = format!("served-{caller}");
             while !stop.load(Ordering::Relaxed) {
-                let acquired =
-                    client.lock(&name).ttl(Duration::from_secs(2)).acquire_raw(Wait::For(Duration::from_secs(5))).await;
+                let lock = client.lock(&name).own_lease().ttl(Duration::from_secs(2));
+                let acquired = lock.acquire_raw(Wait::For(Duration::from_secs(5))).await;
                 if let Ok(Acquisition::Acquired(acquired)) = acquired {
                     let now = Moment::now();
                     let last = served.swap(now.0, Ordering::Relaxed);

@@ -5,11 +5,13 @@
 mod binary;
 mod node;
 mod ports;
+mod proxy;
 mod status;
 
 pub use binary::leasehold_binary;
 pub use node::Node;
 pub use ports::free_port;
+pub use proxy::Proxy;
 pub use status::{StatusClient, eventually};
 
 use std::collections::BTreeMap;

@@ -25,15 +25,17 @@ pub struct WorkloadOptions {
     pub locks: u32,
     /// Shortest and longest time to live that they ask for, in ms.
     pub ttl_ms: (u64, u64),
+    /// Time to live of the clients' sessions.
+    pub session_ttl: Duration,
     /// What all random choices follow from.
     pub seed: u64,
 }
 
 impl WorkloadOptions {
-    /// Eight clients, four locks, leases of 1 to 2 seconds.
+    /// Eight clients, four locks, leases of 1 to 2 seconds, sessions of 1.5.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        Self { clients: 8, locks: 4, ttl_ms: (1_000, 2_000), seed }
+        Self { clients: 8, locks: 4, ttl_ms: (1_000, 2_000), session_ttl: Duration::from_millis(1_500), seed }
     }
 }
 
@@ -60,6 +62,7 @@ impl Workload {
             let wire = Arc::new(Wire::new(number));
             let mut client_options = ClientOptions::new(endpoints.iter().cloned());
             client_options.owner = format!("worker-{number}");
+            client_options.session_ttl = options.session_ttl;
             client_options.observer = Some(wire.clone());
             let client = Client::connect(client_options).await?;
             let worker = Worker::new(number, client.clone(), options, recorder.clone());
