@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::acquire::{Obtained, Wait, give_up_at, obtain};
 use crate::call::millis;
-use crate::client::Shared;
+use crate::client::ClientCore;
 use crate::clock::Moment;
 use crate::error::Error;
 use crate::held_lease::{HeldLease, LeaseKind};
@@ -31,7 +31,7 @@ pub(crate) enum Under {
 /// An acquire in the making.
 #[derive(Debug, Clone)]
 pub(crate) struct Draft {
-    shared: Arc<Shared>,
+    shared: Arc<ClientCore>,
     under: Under,
     pub(crate) spec: AcquireSpec,
 }
@@ -45,7 +45,7 @@ pub(crate) enum Taken {
 }
 
 impl Draft {
-    pub(crate) fn new(shared: Arc<Shared>, under: Under, locks: Vec<LockSpec>) -> Self {
+    pub(crate) fn new(shared: Arc<ClientCore>, under: Under, locks: Vec<LockSpec>) -> Self {
         let spec = AcquireSpec {
             namespace: shared.inner.options.namespace.clone(),
             locks,
@@ -133,7 +133,8 @@ impl Draft {
                 let core = self.default_session(give_up).await?;
                 match under_session(&core, &spec, wait, give_up).await {
                     // A new session goes on waiting, at the end of the queue.
-                    Err(Error::SessionLost { loss }) if !self.inner().stop.is_cancelled() => {
+                    Err(Error::SessionLost { .. }) if self.inner().stop.is_cancelled() => return Err(Error::Closed),
+                    Err(Error::SessionLost { loss }) => {
                         tracing::debug!(session = %core.id, %loss, "an acquire goes on under a new session");
                         if give_up.is_some_and(|end| self.inner().clock.now() >= end) {
                             return Ok(Taken::TimedOut);

@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::{SessionBuilder, SessionCore};
-use crate::client::Shared;
+use crate::client::ClientCore;
 use crate::error::Error;
 use crate::runtime::within;
 
@@ -27,7 +27,7 @@ enum State {
 
 impl DefaultSession {
     /// The session, which is alive; waits up to `bound` for it to be opened.
-    pub(crate) async fn get(&self, shared: &Arc<Shared>, bound: Duration) -> Result<Arc<SessionCore>, Error> {
+    pub(crate) async fn get(&self, shared: &Arc<ClientCore>, bound: Duration) -> Result<Arc<SessionCore>, Error> {
         let mut opening = {
             let mut state = self.0.lock();
             match &*state {
@@ -70,13 +70,11 @@ impl DefaultSession {
 }
 
 /// Opens a session in a task of its own: whoever waits for it may lose patience, the others still want it.
-fn start(shared: &Arc<Shared>, opened: watch::Sender<Opened>) {
-    let (_, spec) = SessionBuilder::new(shared.clone()).into_spec();
-    let (inner, shared): (_, Weak<Shared>) = (shared.inner.clone(), Arc::downgrade(shared));
-    let spawner = inner.spawner.clone();
+fn start(shared: &Arc<ClientCore>, opened: watch::Sender<Opened>) {
+    let opening = SessionBuilder::new(shared.clone()).open_core();
+    let (spawner, shared): (_, Weak<ClientCore>) = (shared.inner.spawner.clone(), Arc::downgrade(shared));
     spawner.spawn_errand(async move {
-        let deadline = inner.call_deadline();
-        let result = SessionCore::open(&inner, &spec, deadline).await;
+        let result = opening.await;
         // With its last handle gone, the client wants no session: dropped, it is closed.
         let Some(shared) = shared.upgrade() else { return };
         if let Ok(core) = &result {
