@@ -1,0 +1,211 @@
+//! A client: what it has asked for, what it was told, and what it may count on by that.
+
+use std::collections::BTreeMap;
+
+use leasehold_state_machine::Mode;
+
+use super::world::Lock;
+
+/// One client. All times are steps.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Client {
+    /// It does nothing any more, and hears nothing.
+    pub crashed: bool,
+    /// Its session.
+    pub session: Session,
+    /// In the order of its plan.
+    pub tasks: Vec<Task>,
+    /// Renewals that it has sent.
+    pub renewals: u8,
+    /// It has ended a grant by force.
+    pub forced: bool,
+    /// Leases that it knows to have lost grants by force, and how many.
+    pub losses: BTreeMap<u128, u64>,
+    /// Counter of its next request.
+    pub next_counter: u8,
+}
+
+/// See [`Client::session`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Session {
+    /// It has none.
+    Absent,
+    /// Not asked for yet.
+    Unopened,
+    /// Asked for at this step.
+    Opening { sent: u8 },
+    /// It was told that it is open, and counts on it through this step.
+    Open { through: Option<u8> },
+    /// It has closed it, or was told that it has ended.
+    Over,
+}
+
+/// One task.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Task {
+    /// Which ask it is at.
+    pub step: u8,
+    /// Counter of that ask's request; 0 before its first send.
+    pub counter: u8,
+    /// How far that is.
+    pub phase: Phase,
+    /// Since its last send its client has learnt of losses by force: a grant is looked up before it is counted on.
+    pub doubtful: bool,
+    /// What it holds, as far as it knows.
+    pub holds: Vec<Hold>,
+}
+
+/// See [`Task::phase`].
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Phase {
+    /// Not sent.
+    Ready,
+    /// Sent at this step; `mail` is on its way back.
+    Asking { attempt: u8, sent: u8, mail: Option<Mail> },
+    /// A cancel was sent, and is not answered.
+    Cancelling { attempt: u8 },
+    /// Answered.
+    Settled { attempt: u8, got: bool },
+}
+
+/// The answer to a call.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Mail {
+    /// Granted, with what can be counted on.
+    Granted { lease: u128, grants: Vec<(Lock, Mode, u64)>, through: Option<u8> },
+    /// Not granted. `lost`: what was to be converted is gone too.
+    No { lost: bool },
+}
+
+/// A lock that a client holds, as far as it knows.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Hold {
+    /// The lease it hangs on.
+    pub lease: u128,
+    /// Which lock.
+    pub lock: Lock,
+    /// The mode in which the client may use it.
+    pub mode: Mode,
+    /// Its token.
+    pub token: u64,
+    /// Through which step it counts on a lease of its own; None: on nothing.
+    pub through: Option<u8>,
+    /// Of which ask it is.
+    pub step: u8,
+}
+
+impl Client {
+    /// Whether it may use its session.
+    pub(super) fn has_session(&self) -> bool {
+        matches!(self.session, Session::Open { .. })
+    }
+
+    /// The lowest counter that it has no answer for, or that of a new request.
+    pub(super) fn lowest_unanswered(&self) -> u8 {
+        let open = |task: &&Task| matches!(task.phase, Phase::Asking { .. } | Phase::Cancelling { .. });
+        let counters = self.tasks.iter().filter(open).map(|task| task.counter);
+        counters.min().unwrap_or(self.next_counter)
+    }
+
+    /// Leases that it may renew.
+    pub(super) fn leases(&self, session: u128) -> Vec<u128> {
+        let own = self.tasks.iter().flat_map(|task| &task.holds).map(|hold| hold.lease);
+        let mut leases: Vec<u128> = own.filter(|lease| *lease != session).collect();
+        if self.has_session() {
+            leases.push(session);
+        }
+        leases.sort_unstable();
+        leases.dedup();
+        leases
+    }
+
+    /// Forgets what is no longer counted on, so that states that differ in nothing else are the same.
+    pub(super) fn settle_times(&mut self, now: u8) {
+        let still = |through: &mut Option<u8>| *through = through.filter(|through| *through >= now);
+        if let Session::Open { through } = &mut self.session {
+            still(through);
+        }
+        for task in &mut self.tasks {
+            if let Phase::Asking { mail: Some(Mail::Granted { through, .. }), .. } = &mut task.phase {
+                still(through);
+            }
+            for hold in &mut task.holds {
+                still(&mut hold.through);
+            }
+        }
+    }
+
+    /// It stops for ever. What it holds it may go on using for as long as it counts on it.
+    pub(super) fn crash(&mut self, session: u128) {
+        self.crashed = true;
+        let of_session = self.counts_on(session, session, None).is_some();
+        for task in &mut self.tasks {
+            task.phase = Phase::Settled { attempt: 0, got: false };
+            task.holds.retain(|hold| if hold.lease == session { of_session } else { hold.through.is_some() });
+        }
+    }
+
+    /// Through which step it counts on a lease: its session's time is kept in one place, that of others with each hold.
+    pub(super) fn counts_on(&self, lease: u128, session: u128, own: Option<u8>) -> Option<u8> {
+        match self.session {
+            Session::Open { through } if lease == session => through,
+            _ => own,
+        }
+    }
+
+    /// A renewal was answered: the lease is alive, and has lost so many grants by force. When these are more than the client
+    /// knew, it looks which it still has before it counts on any: `held` tells.
+    pub(super) fn renewed(&mut self, lease: u128, session: u128, through: Option<u8>, losses: u64, held: &[u64]) {
+        if losses > self.losses.get(&lease).copied().unwrap_or(0) {
+            self.losses.insert(lease, losses);
+            for task in &mut self.tasks {
+                task.doubtful = matches!(task.phase, Phase::Asking { .. });
+                task.holds.retain(|hold| hold.lease != lease || held.contains(&hold.token));
+            }
+        }
+        if let Session::Open { through: known } = &mut self.session
+            && lease == session
+        {
+            *known = (*known).max(through);
+        }
+        for hold in self.tasks.iter_mut().flat_map(|task| &mut task.holds).filter(|hold| hold.lease == lease) {
+            hold.through = if lease == session { None } else { hold.through.max(through) };
+        }
+    }
+
+    /// Drops what hangs on a lease that has ended.
+    pub(super) fn lose_lease(&mut self, lease: u128) {
+        for task in &mut self.tasks {
+            task.holds.retain(|hold| hold.lease != lease);
+        }
+    }
+}
+
+impl Task {
+    /// It was granted these locks.
+    pub(super) fn take(&mut self, lease: u128, grants: &[(Lock, Mode, u64)], through: Option<u8>) -> bool {
+        let step = self.step;
+        let hold = |&(lock, mode, token): &(Lock, Mode, u64)| Hold { lease, lock, mode, token, through, step };
+        self.holds.extend(grants.iter().map(hold));
+        !grants.is_empty()
+    }
+
+    /// What it holds of a lock was converted; false when it knows that its lease has ended since.
+    pub(super) fn convert(
+        &mut self,
+        lease: u128,
+        lock: Lock,
+        grant: Option<(Lock, Mode, u64)>,
+        through: Option<u8>,
+    ) -> bool {
+        let Some((_, mode, token)) = grant else {
+            self.holds.retain(|hold| hold.lock != lock);
+            return false;
+        };
+        let Some(hold) = self.holds.iter_mut().find(|hold| hold.lease == lease && hold.lock == lock) else {
+            return false;
+        };
+        (hold.mode, hold.token, hold.through) = (mode, token, hold.through.max(through));
+        true
+    }
+}
