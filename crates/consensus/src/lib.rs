@@ -33,8 +33,6 @@ mod storage_suite;
 mod transport;
 mod types;
 
-pub use leasehold_state_machine::LEVEL_MAX;
-
 pub use errors::{ReadError, StartError, StopReason, SubmitError};
 pub use leasehold_state_machine::LEVEL_MAX;
 pub use node::{ApplyObserver, Node};
