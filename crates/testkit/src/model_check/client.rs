@@ -49,8 +49,6 @@ pub struct Task {
     pub counter: u8,
     /// How far that is.
     pub phase: Phase,
-    /// Since its last send its client has learnt of losses by force: a grant is looked up before it is counted on.
-    pub doubtful: bool,
     /// What it holds, as far as it knows.
     pub holds: Vec<Hold>,
 }
@@ -71,8 +69,8 @@ pub enum Phase {
 /// The answer to a call.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Mail {
-    /// Granted, with what can be counted on.
-    Granted { lease: u128, grants: Vec<(Lock, Mode, u64)>, through: Option<u8> },
+    /// Granted, with what can be counted on, and how many grants of its lease were ended by force.
+    Granted { lease: u128, grants: Vec<(Lock, Mode, u64)>, through: Option<u8>, forced: u64 },
     /// Not granted. `lost`: what was to be converted is gone too.
     No { lost: bool },
 }
@@ -153,16 +151,21 @@ impl Client {
         }
     }
 
-    /// A renewal was answered: the lease is alive, and has lost so many grants by force. When these are more than the client
-    /// knew, it looks which it still has before it counts on any: `held` tells.
-    pub(super) fn renewed(&mut self, lease: u128, session: u128, through: Option<u8>, losses: u64, held: &[u64]) {
-        if losses > self.losses.get(&lease).copied().unwrap_or(0) {
+    /// It was told how many grants of a lease were ended by force. Unless it knew, it must look which are still there:
+    /// then it keeps only those that are `held`. Whether it must.
+    pub(super) fn told_of_force(&mut self, lease: u128, losses: u64, held: &[u64]) -> bool {
+        let known = self.losses.get(&lease).copied().unwrap_or(0);
+        if losses > known {
             self.losses.insert(lease, losses);
             for task in &mut self.tasks {
-                task.doubtful = matches!(task.phase, Phase::Asking { .. });
                 task.holds.retain(|hold| hold.lease != lease || held.contains(&hold.token));
             }
         }
+        losses != known
+    }
+
+    /// A renewal was answered: the lease is alive.
+    pub(super) fn renewed(&mut self, lease: u128, session: u128, through: Option<u8>) {
         if let Session::Open { through: known } = &mut self.session
             && lease == session
         {
@@ -183,29 +186,21 @@ impl Client {
 
 impl Task {
     /// It was granted these locks.
-    pub(super) fn take(&mut self, lease: u128, grants: &[(Lock, Mode, u64)], through: Option<u8>) -> bool {
+    pub(super) fn take(&mut self, lease: u128, grants: &[(Lock, Mode, u64)], through: Option<u8>) {
         let step = self.step;
         let hold = |&(lock, mode, token): &(Lock, Mode, u64)| Hold { lease, lock, mode, token, through, step };
         self.holds.extend(grants.iter().map(hold));
-        !grants.is_empty()
     }
 
-    /// What it holds of a lock was converted; false when it knows that its lease has ended since.
-    pub(super) fn convert(
-        &mut self,
-        lease: u128,
-        lock: Lock,
-        grant: Option<(Lock, Mode, u64)>,
-        through: Option<u8>,
-    ) -> bool {
+    /// What it holds of a lock was converted to `grant`, unless it knows that the lease has ended since; None: that is gone
+    /// already.
+    pub(super) fn convert(&mut self, lease: u128, lock: Lock, grant: Option<(Lock, Mode, u64)>, through: Option<u8>) {
         let Some((_, mode, token)) = grant else {
             self.holds.retain(|hold| hold.lock != lock);
-            return false;
+            return;
         };
-        let Some(hold) = self.holds.iter_mut().find(|hold| hold.lease == lease && hold.lock == lock) else {
-            return false;
-        };
-        (hold.mode, hold.token, hold.through) = (mode, token, hold.through.max(through));
-        true
+        for hold in self.holds.iter_mut().filter(|hold| hold.lease == lease && hold.lock == lock) {
+            (hold.mode, hold.token, hold.through) = (mode, token, hold.through.max(through));
+        }
     }
 }

@@ -174,7 +174,7 @@ pub(super) fn granted_mail(world: &World, state: &State, key: RequestKey, grante
         }
         _ => None,
     };
-    Mail::Granted { lease: granted.lease.0, grants, through }
+    Mail::Granted { lease: granted.lease.0, grants, through, forced: granted.forced }
 }
 
 /// Puts an answer on its way. A call is answered once, and only the client's last call is listened to.

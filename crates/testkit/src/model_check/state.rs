@@ -134,7 +134,7 @@ impl State {
                 Some(session) if session.open => Session::Open { through: Some(session.ttl.min(world.steps)) },
                 Some(_) => Session::Unopened,
             },
-            tasks: vec![Task { step: 0, counter: 0, phase: Phase::Ready, doubtful: false, holds: Vec::new() }; plan.tasks.len()],
+            tasks: vec![Task { step: 0, counter: 0, phase: Phase::Ready, holds: Vec::new() }; plan.tasks.len()],
             renewals: 0,
             forced: false,
             losses: BTreeMap::new(),
@@ -164,6 +164,11 @@ impl State {
 
     pub(super) fn ghost_mut(&mut self) -> &mut Ghost {
         Arc::make_mut(&mut self.ghost)
+    }
+
+    /// Tokens of all grants, as one who looks is told.
+    pub(super) fn held(&self) -> Vec<u64> {
+        self.tables.picture.locks.iter().flat_map(|lock| &lock.holders).map(|holder| holder.token).collect()
     }
 
     pub(super) fn past_mut(&mut self, request: RequestKey) -> &mut Past {
