@@ -76,6 +76,8 @@ pub use leasehold_proto::v1::{
     CheckTokenResponse, DeadlockStep, EventType, GetSessionResponse, Holder, LockInfo, LossReason, Mode, NodeStatus,
     RaiseLevelResponse, Revision, Role, SessionInfo, StatusResponse, Waiter, WatchEvent,
 };
+/// How a grant was lost, as the cluster remembers it.
+pub use leasehold_proto::v1::Loss as LossInfo;
 pub use loss::Loss;
 pub use mode::{Exclusive, GrantInfo, InSession, LockMode, LockSpec, OwnLease, Permits, Shared};
 pub use multi_guard::MultiGuard;

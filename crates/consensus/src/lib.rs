@@ -34,6 +34,7 @@ mod transport;
 mod types;
 
 pub use errors::{ReadError, StartError, StopReason, SubmitError};
+pub use leasehold_state_machine::LEVEL_MAX;
 pub use node::{ApplyObserver, Node};
 pub use options::{NodeOptions, OptionsError, Tuning};
 pub use raise_level::{RaiseLevelError, RaisedLevel};

@@ -1,23 +1,27 @@
-//! The command line.
+//! The command line: its verbs, and what several of them take.
 
-use std::ffi::OsString;
-use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Parser, Subcommand};
-use leasehold_client::ClientOptions;
+use leasehold_client::{ClientOptions, SessionId, TTL_DEFAULT};
 
 use crate::dev::DevArgs;
 use crate::output::Format;
 use crate::reaper::ReaperArgs;
 use crate::serve::ServeArgs;
+use crate::verbs::{
+    AcquireArgs, CheckArgs, CompletionsArgs, ConvertArgs, DebugLogArgs, DemoArgs, ElectArgs, ForceReleaseArgs, GetArgs,
+    KeepAliveArgs, LockArgs, LsArgs, ManArgs, ObserveArgs, RaiseLevelArgs, ReleaseArgs, RenewArgs, SessionArgs,
+    SessionLsArgs, SessionOpenArgs, SetValueArgs, StatusArgs, WatchArgs,
+};
 
 /// A Raft-replicated lock service: named locks, leases, fencing tokens.
 #[derive(Debug, Parser)]
 #[command(name = "leasehold", version, max_term_width = 100, arg_required_else_help = true)]
 #[command(
     after_help = "Exit codes: 0 done, 64 usage, 65 refused or stale, 69 unavailable or fate unknown, 70 internal, \
-                        75 not acquired, 76 lock lost."
+                  75 not acquired, 76 lock lost."
 )]
 pub(crate) struct Cli {
     #[command(subcommand)]
@@ -32,24 +36,45 @@ pub(crate) enum Verb {
     Serve(ServeArgs),
     /// Watch a real cluster lose its leader and keep its lock
     Demo(DemoArgs),
-    /// Look at the cluster itself
+    /// Look at the cluster itself, and change it
     #[command(subcommand)]
     Cluster(ClusterVerb),
-    /// Take a lock; without --try or --wait, wait for it
+    /// Take a lock, or several at once; without --try or --wait, wait for it
     Acquire(AcquireArgs),
-    /// Renew a lease
+    /// Convert a held lock, shared to exclusive or back, without letting go
+    Convert(ConvertArgs),
+    /// Renew a lease or a session
     Renew(RenewArgs),
-    /// Release a lock by its fencing token
+    /// Release locks by their fencing tokens
     Release(ReleaseArgs),
-    /// Show who holds a lock, and who waits for it
+    /// End a grant whatever its holder says
+    ForceRelease(ForceReleaseArgs),
+    /// Show who holds a lock, who waits for it, and how it was last lost
     Get(GetArgs),
     /// List locks
     Ls(LsArgs),
-    /// Run a command while holding a lock
+    /// Ask whether a token is the current one of a lock
+    Check(CheckArgs),
+    /// Replace the value that a grant shows to others
+    SetValue(SetValueArgs),
+    /// Print what happens to locks and sessions, one event a line
+    Watch(WatchArgs),
+    /// Run a command while holding a lock, or several
     Lock(LockArgs),
+    /// Run a command while leading: wait to be elected, run it, resign
+    Elect(ElectArgs),
+    /// Print who leads an election, as it changes
+    Observe(ObserveArgs),
+    /// Sessions: one keep-alive for many locks
+    #[command(subcommand)]
+    Session(SessionVerb),
     /// Look inside a node's data
     #[command(subcommand)]
     Debug(DebugVerb),
+    /// Print the completions of a shell
+    Completions(CompletionsArgs),
+    /// Print the manual, or write its pages into a folder
+    Man(ManArgs),
     /// What `lock` runs its command under
     #[command(hide = true)]
     Reaper(ReaperArgs),
@@ -59,6 +84,22 @@ pub(crate) enum Verb {
 pub(crate) enum ClusterVerb {
     /// Show the members, the leader and how far each has applied the log
     Status(StatusArgs),
+    /// Raise the format level, once every member runs a build that supports it
+    RaiseLevel(RaiseLevelArgs),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SessionVerb {
+    /// Open a session, and print its id; nobody keeps it alive but `keep-alive` and `renew`
+    Open(SessionOpenArgs),
+    /// Keep a session alive until it is lost or this ends; or, with --once, once
+    KeepAlive(KeepAliveArgs),
+    /// End a session, and every grant and wait under it
+    Close(SessionArgs),
+    /// List the open sessions
+    Ls(SessionLsArgs),
+    /// Show a session, with what it holds
+    Get(SessionArgs),
 }
 
 #[derive(Debug, Subcommand)]
@@ -101,119 +142,59 @@ pub(crate) struct OutputArgs {
     pub(crate) output: Format,
 }
 
-/// How a lock is asked for.
+/// How long to ask for a lock.
 #[derive(Debug, Clone, Args)]
-pub(crate) struct TakeArgs {
+pub(crate) struct WaitArgs {
     /// Do not wait: if it is held, say so and exit 75
     #[arg(long = "try", conflicts_with = "wait")]
     pub(crate) try_once: bool,
     /// Wait at most this long, then exit 75
     #[arg(long, value_parser = duration, value_name = "DUR")]
     pub(crate) wait: Option<Duration>,
-    /// Time to live of the lease between renewals
-    #[arg(long, default_value = "30s", value_parser = duration, value_name = "DUR")]
-    pub(crate) ttl: Duration,
-    /// Who holds it, as others see it (default: user@host:pid)
-    #[arg(long)]
+}
+
+/// What others see of who asks.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct SelfArgs {
+    /// Who holds it, as others see it (default: user@host:pid, or the session's owner)
+    #[arg(long, value_parser = NonEmptyStringValueParser::new())]
     pub(crate) owner: Option<String>,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct AcquireArgs {
-    /// The lock
-    #[arg(required = true, value_name = "NAME")]
-    pub(crate) names: Vec<String>,
-    #[command(flatten)]
-    pub(crate) take: TakeArgs,
-    #[command(flatten)]
-    pub(crate) client: ClientArgs,
-    #[command(flatten)]
-    pub(crate) output: OutputArgs,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct LockArgs {
-    /// The lock
-    #[arg(required = true, value_name = "NAME")]
-    pub(crate) names: Vec<String>,
-    #[command(flatten)]
-    pub(crate) take: TakeArgs,
-    #[command(flatten)]
-    pub(crate) client: ClientArgs,
-    /// The command and its arguments; no shell is involved
-    #[arg(last = true, required = true, value_name = "CMD")]
-    pub(crate) command: Vec<OsString>,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct RenewArgs {
-    /// The lease, as acquire printed it
-    pub(crate) lease: String,
-    /// Let it live this long from now (default: the ttl that it has)
-    #[arg(long, value_parser = duration, value_name = "DUR")]
-    pub(crate) ttl: Option<Duration>,
-    #[command(flatten)]
-    pub(crate) client: ClientArgs,
-    #[command(flatten)]
-    pub(crate) output: OutputArgs,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct ReleaseArgs {
-    /// The lock
-    pub(crate) name: String,
-    /// Its fencing token, as acquire printed it
-    pub(crate) token: u64,
-    #[command(flatten)]
-    pub(crate) client: ClientArgs,
-    #[command(flatten)]
-    pub(crate) output: OutputArgs,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct GetArgs {
-    /// The lock
-    pub(crate) name: String,
-    #[command(flatten)]
-    pub(crate) client: ClientArgs,
-    #[command(flatten)]
-    pub(crate) output: OutputArgs,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct LsArgs {
-    /// Only locks whose names begin with this
-    #[arg(default_value = "")]
-    pub(crate) prefix: String,
-    #[command(flatten)]
-    pub(crate) client: ClientArgs,
-    #[command(flatten)]
-    pub(crate) output: OutputArgs,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct StatusArgs {
-    #[command(flatten)]
-    pub(crate) reach: ReachArgs,
-    #[command(flatten)]
-    pub(crate) output: OutputArgs,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct DemoArgs {
-    /// Nodes to start
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(3..=9))]
-    pub(crate) nodes: u64,
-    /// End when the demonstration is over, instead of leaving the cluster running
+    /// A text that others see with the holder
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) metadata: Option<String>,
+    /// A value that others see on the grant, and that `set-value` replaces
     #[arg(long)]
-    pub(crate) exit: bool,
+    pub(crate) value: Option<String>,
 }
 
-#[derive(Debug, Args)]
-pub(crate) struct DebugLogArgs {
-    /// The node's data folder; the node must not be running
-    #[arg(long, value_name = "DIR")]
-    pub(crate) data_dir: PathBuf,
+/// How a lock is asked for.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct TakeArgs {
+    #[command(flatten)]
+    pub(crate) wait: WaitArgs,
+    /// Share it with others that ask so (readers)
+    #[arg(long, conflicts_with_all = ["permits", "limit"])]
+    shared: bool,
+    /// Take N of its --limit permits: a counting semaphore
+    #[arg(long, requires = "limit", value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    permits: Option<u32>,
+    /// How many permits it has; all who use it must say the same
+    #[arg(long, requires = "permits", value_name = "M", value_parser = clap::value_parser!(u32).range(1..))]
+    limit: Option<u32>,
+    /// Time to live between renewals (default: 30s)
+    #[arg(long, value_parser = duration, value_name = "DUR", conflicts_with = "session")]
+    ttl: Option<Duration>,
+    /// Hang it on this session, as `session open` printed it
+    #[arg(long, value_parser = session_id, value_name = "ID")]
+    pub(crate) session: Option<SessionId>,
+    /// Who within the session asks, for the search for deadlocks
+    #[arg(long, requires = "session", value_parser = NonEmptyStringValueParser::new())]
+    pub(crate) actor: Option<String>,
+    /// How long nobody gets it after this grant expired or was ended by force
+    #[arg(long, value_parser = duration, value_name = "DUR")]
+    pub(crate) lock_delay: Option<Duration>,
+    #[command(flatten)]
+    pub(crate) who: SelfArgs,
 }
 
 impl ReachArgs {
@@ -231,14 +212,46 @@ impl ClientArgs {
     }
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+impl WaitArgs {
+    pub(crate) fn wait(&self) -> leasehold_client::Wait {
+        use leasehold_client::Wait;
+        match (self.try_once, self.wait) {
+            (true, _) => Wait::Try,
+            (false, Some(span)) => Wait::For(span),
+            (false, None) => Wait::Forever,
+        }
+    }
+}
+
+impl TakeArgs {
+    pub(crate) fn ttl(&self) -> Duration {
+        self.ttl.unwrap_or(TTL_DEFAULT)
+    }
+
+    /// All of the locks, in the one mode.
+    pub(crate) fn specs(&self, names: &[String]) -> Vec<leasehold_client::LockSpec> {
+        use leasehold_client::{LockMode, LockSpec};
+        let mode = match (self.shared, self.permits, self.limit) {
+            (true, ..) => LockMode::Shared,
+            (false, Some(permits), Some(limit)) => LockMode::Permits { permits, limit },
+            (false, ..) => LockMode::Exclusive,
+        };
+        names.iter().map(|name| LockSpec { name: name.clone(), mode }).collect()
+    }
+}
+
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|error| format!("{error}; write for example 500ms, 30s or 2m"))
+}
+
+pub(crate) fn session_id(text: &str) -> Result<SessionId, leasehold_client::Error> {
+    text.parse()
 }
 
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
-    use leasehold_client::TTL_DEFAULT;
+    use leasehold_client::{LockMode, TTL_DEFAULT};
 
     use super::*;
 
@@ -247,12 +260,25 @@ mod tests {
         Cli::command().debug_assert();
     }
 
-    #[test]
-    fn the_default_ttl_is_the_librarys() {
-        let cli = Cli::try_parse_from(["leasehold", "acquire", "a"]).unwrap();
+    fn acquire(line: &[&str]) -> TakeArgs {
+        let cli = Cli::try_parse_from(["leasehold", "acquire", "a"].iter().chain(line)).unwrap();
         let Verb::Acquire(args) = cli.verb else { panic!("acquire") };
-        assert_eq!(args.take.ttl, TTL_DEFAULT);
-        assert_eq!(args.take.wait, None);
+        args.take
+    }
+
+    #[test]
+    fn the_defaults_are_an_exclusive_lock_the_librarys_ttl_and_a_wait_without_end() {
+        let take = acquire(&[]);
+        assert_eq!(take.ttl(), TTL_DEFAULT);
+        assert_eq!(take.wait.wait(), leasehold_client::Wait::Forever);
+        assert_eq!(take.specs(&["a".into()])[0].mode, LockMode::Exclusive);
+    }
+
+    #[test]
+    fn the_mode_is_that_of_all_names() {
+        let specs = acquire(&["--permits", "2", "--limit", "5"]).specs(&["a".into(), "b".into()]);
+        assert!(specs.iter().all(|spec| spec.mode == LockMode::Permits { permits: 2, limit: 5 }), "{specs:?}");
+        assert_eq!(acquire(&["--shared"]).specs(&["a".into()])[0].mode, LockMode::Shared);
     }
 
     #[test]

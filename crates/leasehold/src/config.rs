@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use leasehold_consensus::clock::Clock;
-use leasehold_consensus::{NodeOptions, OptionsError, Tuning};
+use leasehold_consensus::{LEVEL_MAX, NodeOptions, OptionsError, Tuning};
 use leasehold_frontend::FrontendOptions;
 use serde::Deserialize;
 
@@ -51,6 +51,9 @@ pub(crate) struct ServeArgs {
     #[arg(long, env = "LEASEHOLD_BOOTSTRAP", num_args = 0..=1, require_equals = true, default_missing_value = "true",
           value_name = "BOOL")]
     bootstrap: Option<bool>,
+    /// Claim to support format levels up to this one only, for rehearsing upgrades (default: what this build supports)
+    #[arg(long, env = "LEASEHOLD_LEVEL_MAX", value_name = "LEVEL")]
+    level_max: Option<u32>,
     /// How to log, to stderr; LEASEHOLD_LOG filters (default: text)
     #[arg(long, env = "LEASEHOLD_LOG_FORMAT", value_enum)]
     log_format: Option<LogFormat>,
@@ -68,6 +71,7 @@ struct File {
     peers: Option<String>,
     advertise: Option<String>,
     bootstrap: Option<bool>,
+    level_max: Option<u32>,
     log_format: Option<LogFormat>,
     #[serde(default)]
     tuning: FileTuning,
@@ -158,6 +162,7 @@ impl Settings {
             client_address: advertise.unwrap_or_default(),
             peers,
             bootstrap: args.bootstrap.or(file.bootstrap).unwrap_or(false),
+            level_max: args.level_max.or(file.level_max).unwrap_or(LEVEL_MAX),
             tuning: file.tuning.resolve()?,
             clock: Clock::system(),
         };

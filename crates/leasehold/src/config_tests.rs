@@ -53,6 +53,12 @@ fn bad_values_name_their_field() {
         let refusal = refused(&["--node-id", "1", "--data-dir", "/d", "--peers", peers]);
         assert!(refusal.starts_with("peers:"), "{peers}: {refusal}");
     }
+    for level in ["0", "1000"] {
+        let mut line = ENOUGH.to_vec();
+        line.extend(["--level-max", level]);
+        let refusal = refused(&line);
+        assert!(refusal.starts_with("level-max:") && refusal.contains(&format!("1 and {LEVEL_MAX}")), "{refusal}");
+    }
     let mut line = ENOUGH.to_vec();
     line.extend(["--listen", "7400"]);
     assert!(refused(&line).starts_with("listen:"));

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use leasehold_consensus::clock::Clock;
-use leasehold_consensus::{NodeOptions, Readiness, Tuning};
+use leasehold_consensus::{LEVEL_MAX, NodeOptions, Readiness, Tuning};
 use leasehold_frontend::FrontendOptions;
 use tokio::net::TcpListener;
 
@@ -58,6 +58,7 @@ async fn dev(args: DevArgs) -> Result<Exit, Failure> {
             client_address: client.to_string(),
             peers: BTreeMap::from([(1, peer.to_string())]),
             bootstrap: true,
+            level_max: LEVEL_MAX,
             tuning: Tuning::default(),
             clock: Clock::system(),
         },

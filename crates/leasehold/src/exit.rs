@@ -1,10 +1,11 @@
 //! Exit codes, and which error means which.
 
+use std::fmt::Write as _;
 use std::process::ExitCode;
 
-use leasehold_client::Error;
+use leasehold_client::{Deadlock, Error};
 
-use crate::output::note;
+use crate::output::{note, printable};
 
 /// How a verb ends. The numbers are part of the command-line contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,7 +20,7 @@ pub(crate) enum Exit {
     Unavailable,
     /// A defect.
     Internal,
-    /// Somebody else has the lock.
+    /// Somebody else has the lock, or to wait for it would close a cycle of waits.
     NotAcquired,
     /// The lock was lost while a command ran under it.
     Lost,
@@ -67,12 +68,58 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let exit = match &error {
             Error::Options { .. } | Error::InvalidArgument { .. } => Exit::Usage,
-            Error::Refused { .. } => Exit::Refused,
+            Error::Refused { .. } | Error::NotHeld { .. } | Error::SessionLost { .. } => Exit::Refused,
             Error::Unavailable { .. } | Error::FateUnknown { .. } | Error::TooMany { .. } => Exit::Unavailable,
+            Error::Deadlock(_) => Exit::NotAcquired,
             Error::Closed | Error::Server { .. } => Exit::Internal,
         };
-        Self::new(exit, error.to_string())
+        let message = match &error {
+            Error::InvalidArgument { field, message } => in_terms_of_flags(field, message),
+            Error::Deadlock(deadlock) => deadlock_text(deadlock),
+            other => other.to_string(),
+        };
+        Self::new(exit, message)
     }
+}
+
+/// Who waits for whom, a line each.
+pub(crate) fn deadlock_text(deadlock: &Deadlock) -> String {
+    let mut text = "deadlock: to wait would close a cycle, so somebody in it has to let go first".to_owned();
+    for step in &deadlock.cycle {
+        let (owner, name) = (printable(&step.owner), printable(&step.name));
+        let actor = if step.actor.is_empty() { String::new() } else { format!(", actor {}", printable(&step.actor)) };
+        // Writing to a string cannot fail.
+        let _ = write!(text, "\n  {owner} (session {}{actor}) waits for {name}", step.session);
+    }
+    text
+}
+
+/// The cluster names fields of its messages; the user has written flags.
+fn in_terms_of_flags(field: &str, message: &str) -> String {
+    let problem = message.strip_prefix(field).and_then(|rest| rest.strip_prefix(": ")).unwrap_or(message);
+    let last = field.rsplit('.').next().unwrap_or(field);
+    let flag = match last {
+        "ttl_ms" => "--ttl",
+        "wait_ms" => "--wait",
+        "lock_delay_ms" => "--lock-delay",
+        "owner" | "metadata" | "value" | "actor" | "permits" | "limit" | "session" | "reason" | "version"
+        | "namespace" | "after" | "level" => return format!("--{last}: {problem}"),
+        "name" | "locks" => "NAME",
+        "token" | "replaces" => "TOKEN",
+        "lease" => "LEASE",
+        "prefix" => "PREFIX",
+        _ => return message.to_owned(),
+    };
+    // Flags take spans of any unit, fields count milliseconds.
+    let unit = if last.ends_with("_ms") { " (ms)" } else { "" };
+    let which = lock_number(field).map_or(String::new(), |number| format!(" {number}"));
+    format!("{flag}{which}{unit}: {problem}")
+}
+
+/// Which of several locks is meant, counted from 1.
+fn lock_number(field: &str) -> Option<usize> {
+    let index: usize = field.strip_prefix("locks[")?.split_once(']')?.0.parse().ok()?;
+    (index > 0).then_some(index + 1)
 }
 
 /// Tells a failure, and makes the exit code.
@@ -83,5 +130,20 @@ pub(crate) fn report(result: Result<Exit, Failure>) -> ExitCode {
             note(&format!("leasehold: {message}"));
             exit.into()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_cluster_calls_a_field_is_told_as_the_flag() {
+        let told = in_terms_of_flags;
+        assert_eq!(told("ttl_ms", "ttl_ms: 5 is not between 100 and 9"), "--ttl (ms): 5 is not between 100 and 9");
+        assert_eq!(told("locks[0].name", "locks[0].name: must not be empty"), "NAME: must not be empty");
+        assert_eq!(told("locks[1].name", "locks[1].name: is named twice"), "NAME 2: is named twice");
+        assert_eq!(told("locks[0].permits", "locks[0].permits: 4 is above"), "--permits: 4 is above");
+        assert_eq!(told("request_id", "request_id: is bad"), "request_id: is bad");
     }
 }

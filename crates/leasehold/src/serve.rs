@@ -24,7 +24,8 @@ const LOG_DEFAULT: &str = "info,openraft=warn,chunked_wal=warn,raft_log=warn";
 const STOP_MAX: Duration = Duration::from_secs(10);
 
 /// `leasehold serve`. Exits 0 when told to stop by SIGTERM or SIGINT; 64 for a bad setting, or an address or folder that
-/// cannot be used; 65 when the cluster knows this node id by another data folder; 70 when the node fails.
+/// cannot be used; 65 when the cluster knows this node id by another data folder, or has a higher
+/// format level than this node supports; 70 when the node fails.
 pub(crate) async fn run(args: ServeArgs) -> ExitCode {
     report(serve(args).await)
 }
@@ -119,14 +120,14 @@ fn stop_result(reason: StopReason) -> Result<(), Failure> {
     match reason {
         StopReason::Shutdown => Ok(()),
         StopReason::Fatal(why) => Err(Failure::internal(format!("the node failed: {why}"))),
-        StopReason::Identity(why) => Err(Failure::new(Exit::Refused, why)),
+        StopReason::Identity(why) | StopReason::Level(why) => Err(Failure::new(Exit::Refused, why)),
     }
 }
 
 fn start_failure(error: &StartError) -> Failure {
     let exit = match error {
         StartError::Options(_) => Exit::Usage,
-        StartError::Identity(_) => Exit::Refused,
+        StartError::Identity(_) | StartError::Level(_) => Exit::Refused,
         StartError::Data(_) | StartError::Raft(_) => Exit::Internal,
     };
     Failure::new(exit, error.to_string())

@@ -147,6 +147,21 @@ fn a_node_starts_serves_and_stops_when_told() {
 }
 
 #[test]
+fn a_node_that_cannot_follow_its_cluster_says_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("node");
+    let (mut server, said) = Server::start(serve(&data));
+    until_ready(said["http"].as_str().unwrap());
+    assert_eq!(server.end_by(Signal::TERM).0, 0);
+    let (code, said) = refusal(serve(&data).args(["--level-max", "1"]));
+    assert_eq!(code, 65, "{said}");
+    assert!(said.contains("needs format level") && said.contains("supports level 1"), "{said}");
+    let (mut server, said) = Server::start(serve(&data));
+    until_ready(said["http"].as_str().unwrap());
+    assert_eq!(server.end_by(Signal::TERM).0, 0);
+}
+
+#[test]
 fn two_processes_cannot_share_a_folder() {
     let folder = tempfile::tempdir().unwrap();
     let (_server, _) = Server::start(serve(folder.path()));

@@ -8,7 +8,7 @@ use super::{CallTime, Calls};
 use crate::{CallError, convert, validate};
 
 /// Locks that are read under one hold of the state: apply waits meanwhile.
-const CHUNK: usize = 64;
+const CHUNK: usize = 16;
 
 impl Calls {
     /// One lock.

@@ -163,6 +163,10 @@ async fn a_callers_deadline_ends_the_call_and_not_the_wait() {
     request.set_timeout(Duration::from_millis(1_500));
     let status = soon(server.locks().acquire(request)).await.unwrap_err();
     assert!(matches!(status.code(), Code::DeadlineExceeded | Code::Cancelled), "{status:?}");
+    // Its cancel would have come before this one's.
+    let other = wait_for(&server, acquire("a", Some(30_000))).await;
+    other.abort();
+    eventually("the other one left", || server.queue_length("a") == 1).await;
     assert_eq!(server.node.state().request(REQUEST), RequestView::Waiting { attempt: 1 });
 }
 

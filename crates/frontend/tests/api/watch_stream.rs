@@ -105,6 +105,40 @@ async fn bad_and_surplus_watches_fail_alone() {
 }
 
 #[tokio::test]
+async fn watches_that_were_stopped_while_nobody_read_say_nothing_more() {
+    let server = Server::start().await;
+    let (grant, _) = server.hold("a").await;
+    let mut stream = Stream::open(&server).await;
+    let watches = [11, 12, 13];
+    for id in watches {
+        stream.watch(id, "a").await;
+    }
+    // More than lies on the way to the client.
+    for version in 0..700 {
+        let value = vec![b'x'; 4_096];
+        let set = v1::SetValueRequest { name: "a".into(), token: grant.token, version, value, ..Default::default() };
+        assert!(server.locks().set_value(set).await.unwrap().into_inner().set);
+    }
+    let get = Asked::Get(v1::GetRequest { name: "a".into(), ..Default::default() });
+    stream.ask(watches.map(|id| (1, Asked::StopWatch(id))).into()).await;
+    stream.ask(vec![(3, get)]).await;
+    for id in watches {
+        let mut told = 0;
+        let error = loop {
+            match stream.answer(id).await {
+                Body::Watch(response) => told += response.events.len(),
+                Body::Error(error) => break error,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(error.reason, "WATCH_STOPPED");
+        assert!(told < 700, "it was told of {told}");
+    }
+    assert!(matches!(stream.answer(3).await, Body::Get(_)));
+    assert_eq!(watches.map(|id| stream.unread(id)), [0; 3]);
+}
+
+#[tokio::test]
 async fn a_busy_watch_does_not_hold_up_answers() {
     let server = Server::start().await;
     let (grant, _) = server.hold("a").await;

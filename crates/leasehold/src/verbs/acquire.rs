@@ -1,82 +1,52 @@
-//! `leasehold acquire`: take a lock and print its token. Nobody renews it afterwards.
+//! `leasehold acquire`: take locks and print their tokens. Nobody renews them afterwards.
 
-use std::time::Duration;
+use leasehold_client::Client;
 
-use leasehold_client::{Acquired, Acquisition, Client, Holder};
-use serde::Serialize;
-
-use super::locks::{HolderJson, held_text};
-use super::{only_name, whole_millis};
-use crate::cli::AcquireArgs;
+use super::{SETTLE_MAX, acquisition};
+use crate::cli::{ClientArgs, OutputArgs, TakeArgs};
 use crate::exit::{Exit, Failure};
-use crate::output::{self, Format};
 
-/// How long cancels are waited for before the process ends.
-const SETTLE_MAX: Duration = Duration::from_millis(500);
+#[derive(Debug, clap::Args)]
+pub(crate) struct AcquireArgs {
+    /// The lock; or several, all or nothing
+    #[arg(required = true, value_name = "NAME")]
+    names: Vec<String>,
+    #[command(flatten)]
+    pub(crate) take: TakeArgs,
+    #[command(flatten)]
+    client: ClientArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
 
 pub(super) async fn run(args: AcquireArgs) -> Result<Exit, Failure> {
-    let name = only_name(&args.names)?;
-    let client = Client::connect(args.client.options()).await?;
-    let acquisition = args.take.builder(&client, name).acquire_raw(args.take.wait()).await;
-    let acquisition = match acquisition {
-        Ok(acquisition) => acquisition,
+    let AcquireArgs { names, take, client, output } = args;
+    let client = Client::connect(client.options()).await?;
+    let mut asking = client.raw(take.specs(&names));
+    asking = match take.session {
+        Some(session) => asking.session(session),
+        None => asking.ttl(take.ttl()),
+    };
+    if let Some(actor) = &take.actor {
+        asking = asking.actor(actor.as_str());
+    }
+    if let Some(owner) = &take.who.owner {
+        asking = asking.owner(owner);
+    }
+    if let Some(metadata) = &take.who.metadata {
+        asking = asking.metadata(metadata);
+    }
+    if let Some(value) = &take.who.value {
+        asking = asking.value(value.as_bytes());
+    }
+    if let Some(delay) = take.lock_delay {
+        asking = asking.lock_delay(delay);
+    }
+    match asking.run(take.wait.wait()).await {
+        Ok(acquisition) => acquisition::print(&client, &names, &acquisition, output.output).await,
         Err(error) => {
             client.settle(SETTLE_MAX).await;
-            return Err(error.into());
+            Err(error.into())
         }
-    };
-    match acquisition {
-        Acquisition::Acquired(acquired) => {
-            print_acquired(&acquired, args.output.output)?;
-            Ok(Exit::Ok)
-        }
-        Acquisition::Held(held) => {
-            print_held(name, held.holders.first(), held.waiters, args.output.output)?;
-            Ok(Exit::NotAcquired)
-        }
-        Acquisition::TimedOut => {
-            // Who it was is worth a read, but not an error.
-            let lock = client.get(name).await.ok();
-            let holder = lock.as_ref().and_then(|lock| lock.holders.first());
-            let waiters = lock.as_ref().map_or(0, |lock| lock.waiter_count);
-            print_held(name, holder, waiters, args.output.output)?;
-            Ok(Exit::NotAcquired)
-        }
-    }
-}
-
-/// What `-o json` prints: always these fields.
-#[derive(Debug, Default, Serialize)]
-struct AcquireJson<'a> {
-    acquired: bool,
-    token: Option<String>,
-    lease: Option<&'a str>,
-    ttl_ms: Option<u64>,
-    holder: Option<HolderJson<'a>>,
-}
-
-fn print_acquired(acquired: &Acquired, format: Format) -> Result<(), Failure> {
-    let Acquired { name, token, lease, ttl, .. } = acquired;
-    match format {
-        Format::Json => output::json(&AcquireJson {
-            acquired: true,
-            token: Some(token.to_string()),
-            lease: Some(lease.as_str()),
-            ttl_ms: Some(whole_millis(*ttl)),
-            holder: None,
-        }),
-        Format::Table => {
-            let row = [name.clone(), token.to_string(), lease.to_string(), output::span(*ttl)];
-            output::table(["LOCK", "TOKEN", "LEASE", "TTL"], [row]);
-            Ok(())
-        }
-    }
-}
-
-fn print_held(name: &str, holder: Option<&Holder>, waiters: u32, format: Format) -> Result<(), Failure> {
-    output::note(&format!("leasehold: {}", held_text(name, holder, waiters)));
-    match format {
-        Format::Json => output::json(&AcquireJson { holder: holder.map(Into::into), ..AcquireJson::default() }),
-        Format::Table => Ok(()),
     }
 }

@@ -1,9 +1,16 @@
 //! `leasehold debug …`: looking inside a node's data.
 
 use std::io::Write;
+use std::path::PathBuf;
 
-use crate::cli::DebugLogArgs;
 use crate::exit::{Exit, Failure};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct DebugLogArgs {
+    /// The node's data folder; the node must not be running
+    #[arg(long, value_name = "DIR")]
+    data_dir: PathBuf,
+}
 
 /// Prints the log of a stopped node.
 pub(super) fn log(args: &DebugLogArgs) -> Result<Exit, Failure> {

@@ -1,12 +1,27 @@
 //! `leasehold renew`.
 
+use std::time::Duration;
+
 use leasehold_client::{Client, LeaseId, Renewed};
 use serde::Serialize;
 
-use super::{reason_name, whole_millis};
-use crate::cli::RenewArgs;
+use super::{because, whole_millis};
+use crate::cli::{ClientArgs, OutputArgs, duration};
 use crate::exit::{Exit, Failure};
 use crate::output::{self, Format};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct RenewArgs {
+    /// The lease, as acquire printed it; or a session
+    lease: String,
+    /// Let it live this long from now (default: the ttl that it has)
+    #[arg(long, value_parser = duration, value_name = "DUR")]
+    ttl: Option<Duration>,
+    #[command(flatten)]
+    client: ClientArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
 
 /// What `-o json` prints.
 #[derive(Debug, Serialize)]
@@ -21,14 +36,15 @@ pub(super) async fn run(args: RenewArgs) -> Result<Exit, Failure> {
     match client.renew(&lease, args.ttl).await? {
         Renewed::Alive { ttl } => {
             match args.output.output {
-                Format::Json => output::json(&RenewJson { lease: lease.as_str(), ttl_ms: whole_millis(ttl) })?,
+                Format::Json => {
+                    output::json(&RenewJson { lease: lease.as_str(), ttl_ms: whole_millis(ttl) })?;
+                }
                 Format::Table => output::table(["LEASE", "TTL"], [[lease.to_string(), output::span(ttl)]]),
             }
             Ok(Exit::Ok)
         }
         Renewed::Ended { reason } => {
-            let reason = reason.and_then(reason_name).map_or(String::new(), |reason| format!(": {reason}"));
-            Err(Failure::new(Exit::Refused, format!("lease {lease} has ended{reason}")))
+            Err(Failure::new(Exit::Refused, format!("lease {lease} has ended{}", because(reason))))
         }
     }
 }

@@ -70,8 +70,9 @@ async fn carry(near: TcpStream, target: String, cut: watch::Receiver<bool>) {
     };
     let reset = async {
         // A wire that was cut and healed is another wire.
-        let _ends = was_cut.wait_for(|cut| *cut).await;
-        let _ends = was_cut.wait_for(|cut| !*cut).await;
+        if was_cut.wait_for(|cut| *cut).await.is_ok() {
+            let _healed = was_cut.wait_for(|cut| !*cut).await;
+        }
     };
     tokio::select! {
         _done = both => {}

@@ -4,7 +4,6 @@ use std::future::Future;
 use std::time::Duration;
 
 use super::signals::{self, Signals};
-use crate::cli::DemoArgs;
 use crate::exit::{Exit, Failure};
 use crate::output::{data, note};
 
@@ -13,6 +12,16 @@ mod story;
 
 use nodes::Nodes;
 use story::Story;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct DemoArgs {
+    /// Nodes to start
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(3..=9))]
+    nodes: u64,
+    /// End when the demonstration is over, instead of leaving the cluster running
+    #[arg(long)]
+    exit: bool,
+}
 
 /// How long one step may take before the demonstration has failed.
 const STEP_MAX: Duration = Duration::from_secs(30);

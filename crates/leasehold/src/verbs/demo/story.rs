@@ -73,7 +73,7 @@ impl Story {
     }
 
     async fn taken(&self, alice: &Client, bob: &Client, one: u64, other: u64) -> Result<Guard, Failure> {
-        let tried = in_time("the lock", async { Ok(alice.lock(LOCK).ttl(TTL).try_acquire().await?) }).await?;
+        let tried = in_time("the lock", async { Ok(alice.lock(LOCK).try_acquire().await?) }).await?;
         let TryAcquire::Acquired(guard) = tried else {
             return Err(Failure::internal(format!("{LOCK} is held in a new cluster")));
         };
@@ -86,7 +86,7 @@ impl Story {
     }
 
     async fn queued(&self, bob: &Client, other: u64) -> Result<Waiting, Failure> {
-        let waiting = tokio::spawn(bob.lock(LOCK).ttl(TTL).acquire());
+        let waiting = tokio::spawn(bob.lock(LOCK).acquire());
         in_time("the queue", async {
             while bob.get(LOCK).await?.waiter_count == 0 {
                 tokio::time::sleep(LOOK_EVERY).await;
@@ -179,7 +179,7 @@ impl Story {
 type Waiting = JoinHandle<Result<Guard, leasehold_client::Error>>;
 
 fn options(endpoints: Vec<String>, owner: &str) -> ClientOptions {
-    ClientOptions { owner: owner.to_owned(), ..ClientOptions::new(endpoints) }
+    ClientOptions { owner: owner.to_owned(), session_ttl: TTL, ..ClientOptions::new(endpoints) }
 }
 
 async fn client(nodes: &Nodes, id: u64, owner: &str) -> Result<Client, Failure> {

@@ -1,101 +1,187 @@
-//! `leasehold lock NAME -- CMD`: run a command while holding a lock.
+//! `leasehold lock NAME… -- CMD`: run a command while holding locks.
 
+use std::ffi::OsString;
 use std::time::Duration;
 
-use leasehold_client::{Client, Error, Guard, TryAcquire, Wait};
+use leasehold_client::{Client, Error, LockSpec, MultiGuard, Session, SessionId, TryAcquire, Wait};
 
-use super::locks::held_text;
-use super::only_name;
+use super::acquisition::in_the_way;
+use super::locks::{held_text, why_text};
 use super::signals::{self, Signals};
-use crate::cli::LockArgs;
+use super::{SETTLE_MAX, because};
+use crate::cli::{ClientArgs, SelfArgs, TakeArgs};
 use crate::exit::{Exit, Failure};
-use crate::output::note;
+use crate::output::{note, printable};
 
+mod environment;
 mod supervise;
 mod terminal;
 
-use supervise::{Ending, supervise};
+use supervise::{Ending, Subject, supervise};
 
-/// How long cancels and releases are waited for before the process ends.
-const SETTLE_MAX: Duration = Duration::from_secs(2);
+#[derive(Debug, clap::Args)]
+pub(crate) struct LockArgs {
+    /// The lock; or several, all or nothing
+    #[arg(required = true, value_name = "NAME")]
+    pub(crate) names: Vec<String>,
+    #[command(flatten)]
+    take: TakeArgs,
+    #[command(flatten)]
+    client: ClientArgs,
+    /// The command and its arguments; no shell is involved
+    #[arg(last = true, required = true, value_name = "CMD")]
+    pub(crate) command: Vec<OsString>,
+}
+
+/// Locks to be taken, and the command to be run under them.
+pub(super) struct Campaign {
+    /// What is held, in words.
+    pub(super) title: String,
+    pub(super) locks: Vec<LockSpec>,
+    pub(super) wait: Wait,
+    pub(super) ttl: Duration,
+    /// Somebody else's, instead of one of our own.
+    pub(super) session: Option<SessionId>,
+    pub(super) actor: Option<String>,
+    pub(super) lock_delay: Option<Duration>,
+    pub(super) who: SelfArgs,
+    pub(super) client: ClientArgs,
+    pub(super) command: Vec<OsString>,
+}
 
 pub(super) async fn run(args: LockArgs) -> Result<Exit, Failure> {
-    let name = only_name(&args.names)?;
+    let LockArgs { names, take, client, command } = args;
+    let campaign = Campaign {
+        title: names.join(", "),
+        locks: take.specs(&names),
+        wait: take.wait.wait(),
+        ttl: take.ttl(),
+        session: take.session,
+        actor: take.actor,
+        lock_delay: take.lock_delay,
+        who: take.who,
+        client,
+        command,
+    };
+    run_under(campaign).await
+}
+
+/// Takes the locks, runs the command, and gives them back.
+pub(super) async fn run_under(mut campaign: Campaign) -> Result<Exit, Failure> {
+    campaign.title = printable(&campaign.title);
     // Before anything else: from here on no signal ends this process behind the lock's back.
     let mut signals = Signals::listen()?;
+    let mut options = campaign.client.options();
+    options.session_ttl = campaign.ttl;
+    if let Some(owner) = &campaign.who.owner {
+        options.owner.clone_from(owner);
+    }
     let client = tokio::select! {
-        client = Client::connect(args.client.options()) => client?,
+        client = Client::connect(options) => client?,
         signal = signals.next() => return Ok(Exit::Of(signals::exit_code(signal))),
     };
-    let taken = tokio::select! {
-        taken = take(&client, &args, name) => Some(taken),
-        signal = signals.next() => {
-            // The wait was given up with its future; the queue should know before we go.
-            client.settle(SETTLE_MAX).await;
-            return Ok(Exit::Of(signals::exit_code(signal)));
-        }
+    let exit = tokio::select! {
+        taken = take(&client, &mut campaign) => Ok(taken),
+        // The wait is given up with its future.
+        signal = signals.next() => Err(signal),
     };
-    let guard = match taken {
-        Some(Ok(Some(guard))) => guard,
-        Some(Ok(None)) | None => return Ok(Exit::NotAcquired),
-        Some(Err(error)) => {
-            client.settle(SETTLE_MAX).await;
-            return Err(error.into());
-        }
+    let exit = match exit {
+        Ok(Ok(Some(guard))) => hold(&campaign, guard, &mut signals).await,
+        Ok(Ok(None)) => Ok(Exit::NotAcquired),
+        Ok(Err(error)) => Err(error.into()),
+        Err(signal) => Ok(Exit::Of(signals::exit_code(signal))),
     };
-    let exit = hold(&args, guard, &mut signals).await;
-    client.settle(SETTLE_MAX).await;
+    // The queue, and whoever is next, should know before we go.
+    client.shutdown(SETTLE_MAX).await;
     exit
 }
 
-/// The lock; `None` if somebody else has it.
-async fn take(client: &Client, args: &LockArgs, name: &str) -> Result<Option<Guard>, Error> {
-    let builder = args.take.builder(client, name);
-    match args.take.wait() {
-        Wait::Try => match builder.try_acquire().await? {
+/// The locks; `None` if somebody else has one.
+async fn take(client: &Client, campaign: &mut Campaign) -> Result<Option<MultiGuard>, Error> {
+    let session: Option<Session> = match campaign.session {
+        Some(id) => Some(client.attach_session(id).await?),
+        None => None,
+    };
+    let locks = campaign.locks.clone();
+    let mut asking = match &session {
+        Some(session) => {
+            campaign.ttl = session.ttl();
+            session.locks(locks)
+        }
+        None => client.locks(locks),
+    };
+    if let Some(actor) = &campaign.actor {
+        asking = asking.actor(actor.as_str());
+    }
+    if let Some(owner) = &campaign.who.owner {
+        asking = asking.owner(owner);
+    }
+    if let Some(metadata) = &campaign.who.metadata {
+        asking = asking.metadata(metadata);
+    }
+    if let Some(value) = &campaign.who.value {
+        asking = asking.value(value.as_bytes());
+    }
+    if let Some(delay) = campaign.lock_delay {
+        asking = asking.lock_delay(delay);
+    }
+    match campaign.wait {
+        Wait::Try => match asking.try_acquire().await? {
             TryAcquire::Acquired(guard) => Ok(Some(guard)),
             TryAcquire::Held(held) => {
-                note(&format!("leasehold: {}", held_text(name, held.holders.first(), held.waiters)));
+                note(&format!("leasehold: {}", held_text(&held)));
                 Ok(None)
             }
         },
         Wait::For(span) => {
-            let guard = builder.acquire_timeout(span).await?;
+            let guard = asking.acquire_timeout(span).await?;
             if guard.is_none() {
-                note(&format!("leasehold: {name} was not acquired within {}", crate::output::span(span)));
+                let names: Vec<String> = campaign.locks.iter().map(|lock| lock.name.clone()).collect();
+                let held = in_the_way(client, &names).await;
+                note(&format!("leasehold: not acquired within {}: {}", crate::output::span(span), held_text(&held)));
             }
             Ok(guard)
         }
-        Wait::Forever => builder.acquire().await.map(Some),
+        Wait::Forever => asking.acquire().await.map(Some),
     }
 }
 
-/// Runs the command under the lock, then releases it.
-async fn hold(args: &LockArgs, guard: Guard, signals: &mut Signals) -> Result<Exit, Failure> {
-    let ending = supervise(&args.command, &guard, args.take.ttl, signals).await?;
+/// Runs the command under the locks, then releases them.
+async fn hold(campaign: &Campaign, guard: MultiGuard, signals: &mut Signals) -> Result<Exit, Failure> {
+    let environment = environment::of(&guard, &campaign.client);
+    let subject = Subject { title: &campaign.title, guard: &guard, ttl: campaign.ttl };
+    let ending = supervise(&campaign.command, &environment, &subject, signals).await?;
     match ending {
         Ending::Lost(why) => {
-            note(&format!("leasehold: {} was lost: {why}", guard.name()));
+            note(&format!("leasehold: {} was lost: {why}", campaign.title));
             Ok(Exit::Lost)
         }
         Ending::Exited(code) => {
-            // What the command did last was done while the lock was still held, or it was not.
-            if guard.is_held() && release(guard).await { Ok(Exit::Of(code)) } else { Ok(Exit::Lost) }
+            // What the command did last was done while the locks were still held, or it was not.
+            if let Some(loss) = guard.loss() {
+                note(&format!("leasehold: {} was lost: {}", campaign.title, why_text(&loss)));
+                return Ok(Exit::Lost);
+            }
+            let held = release(&campaign.title, guard).await;
+            Ok(if held { Exit::Of(code) } else { Exit::Lost })
         }
     }
 }
 
-/// Says whether the lock was held until now; that it cannot be known is told, and is not a loss.
-async fn release(guard: Guard) -> bool {
-    let name = guard.name().to_owned();
+/// Says whether all were held until now; that it cannot be known is told, and is not a loss.
+async fn release(title: &str, guard: MultiGuard) -> bool {
     match guard.release().await {
-        Ok(answer) if answer.released => true,
-        Ok(_) => {
-            note(&format!("leasehold: {name} was lost before it was released"));
-            false
+        Ok(locks) => {
+            let lost = locks.iter().filter(|lock| !lock.released);
+            let held = lost.clone().count() == 0;
+            for lock in lost {
+                let (name, why) = (printable(&lock.name), because(lock.reason));
+                note(&format!("leasehold: {name} was lost before it was released{why}"));
+            }
+            held
         }
         Err(error) => {
-            note(&format!("leasehold: {name} was not released, it runs out by itself: {error}"));
+            note(&format!("leasehold: {title} was not released, it runs out by itself: {error}"));
             true
         }
     }

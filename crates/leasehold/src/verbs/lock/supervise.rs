@@ -4,16 +4,18 @@ use std::ffi::OsString;
 use std::time::Duration;
 
 use leasehold_client::clock::{Clock, Moment};
-use leasehold_client::{Guard, Loss};
+use leasehold_client::{Loss, MultiGuard};
 use rustix::process::{Pid, Signal, getpid, set_child_subreaper};
 use tokio::process::Child;
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::environment::Environment;
 use super::terminal::{Stop, Terminal};
 use crate::exit::Failure;
 use crate::output::note;
 use crate::reaper::control::{Channel, Order, Outgoing, Report};
 use crate::reaper::{Margins, ReaperArgs, descendants};
+use crate::verbs::locks::why_text;
 use crate::verbs::signals::{JobSignals, Signals};
 
 /// How long a command may take to end once the cluster has said that the lock is gone: every moment of it is one too many.
@@ -22,6 +24,14 @@ const GONE_GRACE: Duration = Duration::from_millis(500);
 const TELL_EVERY: Duration = Duration::from_millis(100);
 /// How long killing may take where the reaper cannot do it.
 const SWEEP_MAX: Duration = Duration::from_secs(10);
+
+/// What the command runs under.
+pub(super) struct Subject<'a> {
+    /// In words.
+    pub(super) title: &'a str,
+    pub(super) guard: &'a MultiGuard,
+    pub(super) ttl: Duration,
+}
 
 /// How a command ended.
 #[derive(Debug)]
@@ -35,10 +45,11 @@ pub(super) enum Ending {
 /// Runs the command to its end. Nothing that came from it is left afterwards.
 pub(super) async fn supervise(
     command: &[OsString],
-    guard: &Guard,
-    ttl: Duration,
+    environment: &Environment,
+    subject: &Subject<'_>,
     signals: &mut Signals,
 ) -> Result<Ending, Failure> {
+    let Subject { guard, ttl, .. } = *subject;
     let failed = |error: std::io::Error| Failure::internal(format!("the command's reaper cannot be started: {error}"));
     // Should the reaper die, all that it had comes to us.
     set_child_subreaper(Some(getpid())).map_err(|error| failed(error.into()))?;
@@ -47,16 +58,28 @@ pub(super) async fn supervise(
     let (clock, margins) = (Clock::system(), Margins::of(ttl));
     let until = clock.now().after(guard.deadline_left());
     // By the main thread: its end, not that of the process, is what the reaper would hear of.
-    let mut reaper = ReaperArgs::command(&theirs, until, margins, command)
-        .env("LEASEHOLD_LOCK", guard.name())
-        .env("LEASEHOLD_TOKEN", guard.token().to_string())
-        .env("LEASEHOLD_LEASE", guard.lease().as_str())
-        .spawn()
-        .map_err(failed)?;
+    let mut reaper = ReaperArgs::command(&theirs, until, margins, command);
+    for (name, value) in &environment.0 {
+        match value {
+            Some(value) => reaper.env(name, value),
+            None => reaper.env_remove(name),
+        };
+    }
+    let mut reaper = reaper.spawn().map_err(failed)?;
     let mut theirs = Some(theirs);
     let terminal = Terminal::controlling();
-    let mut watch =
-        Watch { guard, orders, terminal, clock, margins, until, group: None, exited: None, lost: None, overdue: false };
+    let mut watch = Watch {
+        subject,
+        orders,
+        terminal,
+        clock,
+        margins,
+        until,
+        group: None,
+        exited: None,
+        lost: None,
+        overdue: false,
+    };
     let mut tell = interval(TELL_EVERY.min(ttl / 30).max(Duration::from_millis(5)));
     tell.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -86,7 +109,7 @@ pub(super) async fn supervise(
 
 /// What is known of a command that runs.
 struct Watch<'a> {
-    guard: &'a Guard,
+    subject: &'a Subject<'a>,
     orders: Outgoing,
     terminal: Option<Terminal>,
     clock: Clock,
@@ -147,7 +170,7 @@ impl Watch<'_> {
     fn look_at_the_clock(&mut self) {
         let now = self.clock.now();
         if self.lost.is_none() {
-            self.until = now.after(self.guard.deadline_left());
+            self.until = now.after(self.subject.guard.deadline_left());
             self.orders.send(&Order::Until(self.until));
         }
         if self.until.since(now) <= self.margins.kill / 2 {
@@ -159,16 +182,16 @@ impl Watch<'_> {
     fn lose(&mut self, loss: &Loss) {
         let grace = match loss {
             Loss::Expired => Duration::ZERO,
-            Loss::Ended { .. } | Loss::Closed => GONE_GRACE,
+            Loss::Ended { .. } | Loss::SessionEnded { .. } | Loss::Closed => GONE_GRACE,
         };
-        self.losing(loss.to_string());
+        self.losing(why_text(loss));
         self.until = self.until.min(self.clock.now().after(grace + self.margins.kill));
         self.orders.send(&Order::Until(self.until));
         self.orders.send(&Order::End(grace));
     }
 
     fn losing(&mut self, why: String) {
-        note(&format!("leasehold: {} is being lost: {why}; ending the command", self.guard.name()));
+        note(&format!("leasehold: {} is being lost: {why}; ending the command", self.subject.title));
         self.lost = Some(why);
     }
 

@@ -1,0 +1,479 @@
+//! What there is: rows in ordered maps, and every deadline in one ordered set.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use bytes::Bytes;
+use leasehold_state_machine::{
+    Acquire, Attempt, Ended, LeaseId, LockRequest, LossReason, Mode, OpenSession, Outcome, RequestId,
+};
+
+/// Namespace and name.
+pub(crate) type LockKey = (String, String);
+
+/// The rows. The methods keep counts and deadlines in step with them; they know no rule of the lock model.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Tables {
+    pub(crate) leases: BTreeMap<LeaseId, Lease>,
+    pub(crate) grants: BTreeMap<u64, Grant>,
+    pub(crate) locks: BTreeMap<LockKey, Lock>,
+    /// By number: log order.
+    pub(crate) waiters: BTreeMap<u64, Waiter>,
+    pub(crate) records: BTreeMap<RequestId, Record>,
+    pub(crate) marks: BTreeMap<u64, Mark>,
+    pub(crate) delays: BTreeMap<LockKey, Delay>,
+    pub(crate) losses: Losses,
+    pub(crate) lease_ends: LeaseEnds,
+    /// Locks with a queue: the only ones at which anybody can be waiting to go.
+    pub(crate) queued: BTreeSet<LockKey>,
+    /// Something went since the last hand-over, so somebody may be able to go.
+    pub(crate) freed: bool,
+    /// Leases by namespace, with the waiters that will make one.
+    leases_in: BTreeMap<String, u64>,
+    /// Locks held and awaited that may bring a lock-delay.
+    may_delay: usize,
+    due: BTreeSet<(u64, Due)>,
+    waiters_ever: u64,
+    delays_ever: u64,
+}
+
+/// A lock admits nobody until then.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Delay {
+    pub(crate) until: u64,
+    number: u64,
+}
+
+/// What has a deadline. Its order decides between equal deadlines.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Due {
+    Lease(LeaseId),
+    Wait(u64),
+    Record(RequestId),
+    Mark(u64),
+    /// In the order in which they began.
+    Delay(u64, LockKey),
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Lease {
+    pub(crate) namespace: String,
+    pub(crate) owner: String,
+    pub(crate) ttl_ms: u64,
+    pub(crate) deadline: u64,
+    /// Its grant ended a wait and nobody has renewed it since.
+    pub(crate) confirm: bool,
+    pub(crate) since: u64,
+    /// Grants of it that were ended by force.
+    pub(crate) forced: u64,
+    /// How it was opened, if it is a session.
+    pub(crate) session: Option<OpenSession>,
+    pub(crate) grants: BTreeSet<u64>,
+    pub(crate) waiters: BTreeSet<u64>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Grant {
+    pub(crate) lock: LockKey,
+    pub(crate) mode: Mode,
+    pub(crate) lease: LeaseId,
+    pub(crate) request: RequestId,
+    pub(crate) since: u64,
+    pub(crate) owner: String,
+    pub(crate) metadata: String,
+    pub(crate) actor: Option<String>,
+    pub(crate) delay_ms: u64,
+    pub(crate) version: u64,
+    pub(crate) value: Bytes,
+    /// It took the place of another grant.
+    pub(crate) converted: bool,
+}
+
+/// Holders by token, waiters in queue order.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Lock {
+    pub(crate) holders: BTreeSet<u64>,
+    pub(crate) queue: VecDeque<u64>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Waiter {
+    pub(crate) want: Want,
+    pub(crate) since: u64,
+    pub(crate) deadline: u64,
+}
+
+/// An acquire, with what its lease request resolved to.
+#[derive(Debug, Clone)]
+pub(crate) struct Want {
+    pub(crate) request: RequestId,
+    pub(crate) namespace: String,
+    pub(crate) locks: Vec<LockRequest>,
+    pub(crate) owner: String,
+    pub(crate) metadata: String,
+    pub(crate) actor: Option<String>,
+    pub(crate) delay_ms: u64,
+    pub(crate) value: Bytes,
+    pub(crate) hang: Hang,
+}
+
+/// What grants will hang on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Hang {
+    /// A lease of their own.
+    Own {
+        ttl_ms: u64,
+    },
+    Session(LeaseId),
+    /// The lease of the grant with this token.
+    Convert {
+        token: u64,
+        lease: LeaseId,
+    },
+}
+
+impl Want {
+    pub(crate) fn keys(&self) -> impl Iterator<Item = LockKey> + '_ {
+        self.locks.iter().map(|lock| (self.namespace.clone(), lock.name.clone()))
+    }
+
+    /// The lease that it belongs to before its grant.
+    pub(crate) fn lease(&self) -> Option<LeaseId> {
+        match self.hang {
+            Hang::Own { .. } => None,
+            Hang::Session(lease) | Hang::Convert { lease, .. } => Some(lease),
+        }
+    }
+
+    /// The token that it converts.
+    pub(crate) fn converts(&self) -> Option<u64> {
+        match self.hang {
+            Hang::Convert { token, .. } => Some(token),
+            Hang::Own { .. } | Hang::Session(_) => None,
+        }
+    }
+
+    pub(crate) fn mode_at(&self, name: &str) -> Mode {
+        self.locks.iter().find(|lock| lock.name == name).expect("the request names the lock").mode
+    }
+
+    fn may_delay(&self) -> usize {
+        if self.delay_ms > 0 { self.locks.len() } else { 0 }
+    }
+}
+
+/// What is known of a request id.
+#[derive(Debug, Clone)]
+pub(crate) struct Record {
+    pub(crate) attempt: Attempt,
+    /// None: a cancel came first.
+    pub(crate) body: Option<Acquire>,
+    pub(crate) fate: Fate,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Fate {
+    Waiting(u64),
+    Granted {
+        first: u64,
+    },
+    /// A try that was told so.
+    Held {
+        until: u64,
+    },
+    /// An attempt that was refused for good.
+    Refused {
+        with: Outcome,
+        until: u64,
+    },
+    Ended {
+        ended: Ended,
+        until: u64,
+    },
+}
+
+impl Fate {
+    fn until(&self) -> Option<u64> {
+        match self {
+            Self::Waiting(_) | Self::Granted { .. } => None,
+            Self::Held { until } | Self::Refused { until, .. } | Self::Ended { until, .. } => Some(*until),
+        }
+    }
+}
+
+/// The lowest counter that a client instance has no answer for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Mark {
+    pub(crate) lowest: u64,
+    pub(crate) until: u64,
+}
+
+/// How locks were last lost, the oldest first.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Losses {
+    by_lock: BTreeMap<LockKey, (u64, Loss)>,
+    by_token: BTreeMap<u64, LockKey>,
+    by_age: BTreeMap<u64, LockKey>,
+    ever: u64,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Loss {
+    pub(crate) token: u64,
+    pub(crate) reason: LossReason,
+    pub(crate) note: String,
+    pub(crate) at: u64,
+}
+
+impl Losses {
+    pub(crate) fn remember(&mut self, lock: &LockKey, loss: Loss, max: usize) {
+        self.forget(lock);
+        self.ever += 1;
+        self.by_token.insert(loss.token, lock.clone());
+        self.by_age.insert(self.ever, lock.clone());
+        self.by_lock.insert(lock.clone(), (self.ever, loss));
+        while self.by_lock.len() > max {
+            let oldest = self.by_age.values().next().expect("a loss has an age").clone();
+            self.forget(&oldest);
+        }
+    }
+
+    fn forget(&mut self, lock: &LockKey) {
+        if let Some((age, loss)) = self.by_lock.remove(lock) {
+            self.by_age.remove(&age);
+            self.by_token.remove(&loss.token);
+        }
+    }
+
+    pub(crate) fn of_lock(&self, lock: &LockKey) -> Option<&Loss> {
+        self.by_lock.get(lock).map(|(_, loss)| loss)
+    }
+
+    pub(crate) fn lock_of(&self, token: u64) -> Option<&LockKey> {
+        self.by_token.get(&token)
+    }
+}
+
+/// Why leases ended, the oldest first.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct LeaseEnds {
+    by_lease: BTreeMap<LeaseId, (u64, LossReason)>,
+    by_age: BTreeMap<u64, LeaseId>,
+    ever: u64,
+}
+
+impl LeaseEnds {
+    pub(crate) fn remember(&mut self, lease: LeaseId, reason: LossReason, max: usize) {
+        self.forget(lease);
+        self.ever += 1;
+        self.by_lease.insert(lease, (self.ever, reason));
+        self.by_age.insert(self.ever, lease);
+        while self.by_lease.len() > max {
+            let oldest = *self.by_age.values().next().expect("an end has an age");
+            self.forget(oldest);
+        }
+    }
+
+    pub(crate) fn forget(&mut self, lease: LeaseId) {
+        if let Some((age, _)) = self.by_lease.remove(&lease) {
+            self.by_age.remove(&age);
+        }
+    }
+
+    pub(crate) fn reason(&self, lease: LeaseId) -> Option<LossReason> {
+        self.by_lease.get(&lease).map(|(_, reason)| *reason)
+    }
+}
+
+impl Tables {
+    // ---- deadlines ----
+
+    pub(crate) fn earliest(&self) -> Option<&(u64, Due)> {
+        self.due.first()
+    }
+
+    // ---- leases ----
+
+    pub(crate) fn add_lease(&mut self, id: LeaseId, lease: Lease) {
+        self.due.insert((lease.deadline, Due::Lease(id)));
+        *self.leases_in.entry(lease.namespace.clone()).or_default() += 1;
+        self.leases.insert(id, lease);
+    }
+
+    pub(crate) fn remove_lease(&mut self, id: LeaseId) -> Option<Lease> {
+        let lease = self.leases.remove(&id)?;
+        assert!(lease.grants.is_empty() && lease.waiters.is_empty(), "lease {id} ends after what hangs on it");
+        self.due.remove(&(lease.deadline, Due::Lease(id)));
+        self.uncount_lease(&lease.namespace);
+        Some(lease)
+    }
+
+    pub(crate) fn set_deadline(&mut self, id: LeaseId, deadline: u64) {
+        let lease = self.leases.get_mut(&id).expect("the lease is alive");
+        self.due.remove(&(lease.deadline, Due::Lease(id)));
+        lease.deadline = deadline;
+        self.due.insert((deadline, Due::Lease(id)));
+    }
+
+    pub(crate) fn leases_in(&self, namespace: &str) -> u64 {
+        self.leases_in.get(namespace).copied().unwrap_or(0)
+    }
+
+    fn uncount_lease(&mut self, namespace: &str) {
+        *self.leases_in.get_mut(namespace).expect("the namespace has a lease") -= 1;
+    }
+
+    // ---- grants ----
+
+    pub(crate) fn add_grant(&mut self, token: u64, grant: Grant) {
+        self.locks.entry(grant.lock.clone()).or_default().holders.insert(token);
+        self.leases.get_mut(&grant.lease).expect("a grant hangs on a lease").grants.insert(token);
+        self.may_delay += usize::from(grant.delay_ms > 0);
+        self.grants.insert(token, grant);
+    }
+
+    pub(crate) fn remove_grant(&mut self, token: u64) -> Option<Grant> {
+        let grant = self.grants.remove(&token)?;
+        self.locks.get_mut(&grant.lock).expect("a held lock is there").holders.remove(&token);
+        self.leases.get_mut(&grant.lease).expect("a grant hangs on a lease").grants.remove(&token);
+        self.may_delay -= usize::from(grant.delay_ms > 0);
+        self.tidy(&grant.lock);
+        self.freed = true;
+        Some(grant)
+    }
+
+    pub(crate) fn lock(&self, key: &LockKey) -> Option<&Lock> {
+        self.locks.get(key)
+    }
+
+    pub(crate) fn holders(&self, key: &LockKey) -> impl Iterator<Item = (u64, &Grant)> {
+        let tokens = self.lock(key).into_iter().flat_map(|lock| &lock.holders);
+        tokens.map(|token| (*token, &self.grants[token]))
+    }
+
+    pub(crate) fn queue(&self, key: &LockKey) -> impl Iterator<Item = (u64, &Waiter)> {
+        let queue = self.lock(key).into_iter().flat_map(|lock| &lock.queue);
+        queue.map(|number| (*number, &self.waiters[number]))
+    }
+
+    pub(crate) fn queue_length(&self, key: &LockKey) -> usize {
+        self.lock(key).map_or(0, |lock| lock.queue.len())
+    }
+
+    /// Forgets a lock that nobody holds or awaits.
+    fn tidy(&mut self, key: &LockKey) {
+        if let Some(lock) = self.locks.get(key) {
+            if lock.queue.is_empty() {
+                self.queued.remove(key);
+            }
+            if lock.queue.is_empty() && lock.holders.is_empty() {
+                self.locks.remove(key);
+            }
+        }
+    }
+
+    // ---- waiters ----
+
+    /// At the end of the queues, or ahead of all. Returns its number.
+    pub(crate) fn add_waiter(&mut self, waiter: Waiter, ahead_of_all: bool) -> u64 {
+        self.waiters_ever += 1;
+        let number = self.waiters_ever;
+        for key in waiter.want.keys() {
+            self.queued.insert(key.clone());
+            let queue = &mut self.locks.entry(key).or_default().queue;
+            if ahead_of_all { queue.push_front(number) } else { queue.push_back(number) }
+        }
+        match waiter.want.lease() {
+            Some(lease) => {
+                self.leases.get_mut(&lease).expect("it waits under a lease").waiters.insert(number);
+            }
+            None => *self.leases_in.entry(waiter.want.namespace.clone()).or_default() += 1,
+        }
+        self.may_delay += waiter.want.may_delay();
+        self.due.insert((waiter.deadline, Due::Wait(number)));
+        self.waiters.insert(number, waiter);
+        number
+    }
+
+    pub(crate) fn remove_waiter(&mut self, number: u64) -> Option<Waiter> {
+        let waiter = self.waiters.remove(&number)?;
+        for key in waiter.want.keys() {
+            self.locks.get_mut(&key).expect("an awaited lock is there").queue.retain(|other| *other != number);
+            self.tidy(&key);
+        }
+        match waiter.want.lease() {
+            Some(lease) => {
+                self.leases.get_mut(&lease).expect("it waits under a lease").waiters.remove(&number);
+            }
+            None => self.uncount_lease(&waiter.want.namespace),
+        }
+        self.may_delay -= waiter.want.may_delay();
+        self.due.remove(&(waiter.deadline, Due::Wait(number)));
+        self.freed = true;
+        Some(waiter)
+    }
+
+    pub(crate) fn rearm(&mut self, number: u64, deadline: u64) {
+        let waiter = self.waiters.get_mut(&number).expect("it waits");
+        self.due.remove(&(waiter.deadline, Due::Wait(number)));
+        waiter.deadline = deadline;
+        self.due.insert((deadline, Due::Wait(number)));
+    }
+
+    // ---- records, marks, delays ----
+
+    pub(crate) fn set_record(&mut self, id: RequestId, record: Record) {
+        self.remove_record(id);
+        if let Some(until) = record.fate.until() {
+            self.due.insert((until, Due::Record(id)));
+        }
+        self.records.insert(id, record);
+    }
+
+    pub(crate) fn set_fate(&mut self, id: RequestId, fate: Fate) {
+        if let Some(record) = self.records.get(&id).cloned() {
+            self.set_record(id, Record { fate, ..record });
+        }
+    }
+
+    pub(crate) fn remove_record(&mut self, id: RequestId) {
+        if let Some(until) = self.records.remove(&id).and_then(|record| record.fate.until()) {
+            self.due.remove(&(until, Due::Record(id)));
+        }
+    }
+
+    pub(crate) fn set_mark(&mut self, client: u64, mark: Mark) {
+        self.remove_mark(client);
+        self.due.insert((mark.until, Due::Mark(client)));
+        self.marks.insert(client, mark);
+    }
+
+    pub(crate) fn remove_mark(&mut self, client: u64) {
+        if let Some(mark) = self.marks.remove(&client) {
+            self.due.remove(&(mark.until, Due::Mark(client)));
+        }
+    }
+
+    /// Of two delays the longer one counts.
+    pub(crate) fn delay(&mut self, key: &LockKey, until: u64) {
+        if self.delays.get(key).is_some_and(|delay| delay.until >= until) {
+            return;
+        }
+        self.end_delay(key);
+        self.delays_ever += 1;
+        let number = self.delays_ever;
+        self.due.insert((until, Due::Delay(number, key.clone())));
+        self.delays.insert(key.clone(), Delay { until, number });
+    }
+
+    pub(crate) fn end_delay(&mut self, key: &LockKey) {
+        if let Some(Delay { until, number }) = self.delays.remove(key) {
+            self.due.remove(&(until, Due::Delay(number, key.clone())));
+            self.freed = true;
+        }
+    }
+
+    /// Lock-delays that run, and those that may come.
+    pub(crate) fn delays_in_sight(&self) -> usize {
+        self.delays.len() + self.may_delay
+    }
+}
