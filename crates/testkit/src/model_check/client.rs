@@ -8,26 +8,26 @@ use super::world::Lock;
 
 /// One client. All times are steps.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Client {
+pub(super) struct Client {
     /// It does nothing any more, and hears nothing.
-    pub crashed: bool,
+    pub(super) crashed: bool,
     /// Its session.
-    pub session: Session,
+    pub(super) session: Session,
     /// In the order of its plan.
-    pub tasks: Vec<Task>,
+    pub(super) tasks: Vec<Task>,
     /// Renewals that it has sent.
-    pub renewals: u8,
+    pub(super) renewals: u8,
     /// It has ended a grant by force.
-    pub forced: bool,
+    pub(super) forced: bool,
     /// Leases that it knows to have lost grants by force, and how many.
-    pub losses: BTreeMap<u128, u64>,
+    pub(super) losses: BTreeMap<u128, u64>,
     /// Counter of its next request.
-    pub next_counter: u8,
+    pub(super) next_counter: u8,
 }
 
 /// See [`Client::session`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Session {
+pub(super) enum Session {
     /// It has none.
     Absent,
     /// Not asked for yet.
@@ -42,20 +42,20 @@ pub enum Session {
 
 /// One task.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Task {
+pub(super) struct Task {
     /// Which ask it is at.
-    pub step: u8,
+    pub(super) step: u8,
     /// Counter of that ask's request; 0 before its first send.
-    pub counter: u8,
+    pub(super) counter: u8,
     /// How far that is.
-    pub phase: Phase,
+    pub(super) phase: Phase,
     /// What it holds, as far as it knows.
-    pub holds: Vec<Hold>,
+    pub(super) holds: Vec<Hold>,
 }
 
 /// See [`Task::phase`].
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Phase {
+pub(super) enum Phase {
     /// Not sent.
     Ready,
     /// Sent at this step; `mail` is on its way back.
@@ -68,7 +68,7 @@ pub enum Phase {
 
 /// The answer to a call.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Mail {
+pub(super) enum Mail {
     /// Granted, with what can be counted on, and how many grants of its lease were ended by force.
     Granted { lease: u128, grants: Vec<(Lock, Mode, u64)>, through: Option<u8>, forced: u64 },
     /// Not granted. `lost`: what was to be converted is gone too.
@@ -77,19 +77,19 @@ pub enum Mail {
 
 /// A lock that a client holds, as far as it knows.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Hold {
+pub(super) struct Hold {
     /// The lease it hangs on.
-    pub lease: u128,
+    pub(super) lease: u128,
     /// Which lock.
-    pub lock: Lock,
+    pub(super) lock: Lock,
     /// The mode in which the client may use it.
-    pub mode: Mode,
+    pub(super) mode: Mode,
     /// Its token.
-    pub token: u64,
+    pub(super) token: u64,
     /// Through which step it counts on a lease of its own; None: on nothing.
-    pub through: Option<u8>,
+    pub(super) through: Option<u8>,
     /// Of which ask it is.
-    pub step: u8,
+    pub(super) step: u8,
 }
 
 impl Client {
