@@ -220,12 +220,13 @@ pub fn log() -> impl Strategy<Value = Log> {
     let level = prop_oneof![14 => Just(2u32), 1 => Just(1u32)];
     let pace = prop_oneof![Just(1u64), Just(4), Just(20)];
     let crowd = prop::bool::weighted(0.4);
-    (any::<bool>(), pace, level, crowd, prop::collection::vec(entry(), 1..ENTRIES))
-        .prop_map(|(tight, pace, level, crowd, entries)| {
+    (any::<bool>(), pace, level, crowd, prop::collection::vec(entry(), 1..ENTRIES)).prop_map(
+        |(tight, pace, level, crowd, entries)| {
             // A crowd needs time to gather.
             let pace = if crowd { 20 } else { pace };
             Log { tight: tight && !crowd, pace, level, crowd, entries }
-        })
+        },
+    )
 }
 
 fn entry() -> impl Strategy<Value = Entry> {
