@@ -181,7 +181,7 @@ impl Client {
     pub async fn shutdown(&self, bound: Duration) -> bool {
         let inner = self.inner();
         let end = inner.clock.now().after(bound);
-        let _default = self.shared.default.take();
+        self.shared.default.retire();
         let sessions = std::mem::take(&mut *self.shared.sessions.lock());
         let closing =
             sessions.iter().filter_map(Weak::upgrade).map(|core| async move { core.close(bound).await.is_ok() });

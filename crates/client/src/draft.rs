@@ -11,6 +11,7 @@ use crate::error::Error;
 use crate::held_lease::{HeldLease, LeaseKind};
 use crate::hold::Hold;
 use crate::inner::Inner;
+use crate::loss::Loss;
 use crate::mode::LockSpec;
 use crate::options::TTL_DEFAULT;
 use crate::request::{AcquireSpec, LeaseSpec};
@@ -133,13 +134,14 @@ impl Draft {
                 let core = self.default_session(give_up).await?;
                 match under_session(&core, &spec, wait, give_up).await {
                     // A new session goes on waiting, at the end of the queue.
-                    Err(Error::SessionLost { .. }) if self.inner().stop.is_cancelled() => return Err(Error::Closed),
-                    Err(Error::SessionLost { loss }) => {
+                    // Whoever closes the session wants no other one.
+                    Err(Error::SessionLost { loss }) if loss != Loss::Closed => {
                         tracing::debug!(session = %core.id, %loss, "an acquire goes on under a new session");
                         if give_up.is_some_and(|end| self.inner().clock.now() >= end) {
                             return Ok(Taken::TimedOut);
                         }
                     }
+                    Err(Error::SessionLost { .. }) if self.inner().stop.is_cancelled() => return Err(Error::Closed),
                     result => return result,
                 }
             },
@@ -190,7 +192,7 @@ async fn under_session(
         Ok(obtained) => taken(obtained, |acquired| Hold::in_session(core.clone(), spec.namespace, acquired.grants)),
         Err(error) if error.is_no_session() => {
             core.reported_gone().await;
-            let loss = core.loss().unwrap_or(crate::loss::Loss::SessionEnded { reason: None });
+            let loss = core.loss().unwrap_or(Loss::SessionEnded { reason: None });
             Err(Error::SessionLost { loss })
         }
         Err(error) => Err(error),

@@ -23,6 +23,8 @@ enum State {
     Closed,
     Opening(watch::Receiver<Opened>),
     Open(Arc<SessionCore>),
+    /// The client is being shut down: no more sessions.
+    Over,
 }
 
 impl DefaultSession {
@@ -32,6 +34,7 @@ impl DefaultSession {
             let mut state = self.0.lock();
             match &*state {
                 State::Open(core) if core.is_alive() => return Ok(core.clone()),
+                State::Over => return Err(Error::Closed),
                 // Of a task that was ended with its runtime nothing comes any more.
                 State::Opening(opening) if opening.has_changed().is_ok() => opening.clone(),
                 State::Opening(_) | State::Open(_) | State::Closed => {
@@ -53,18 +56,17 @@ impl DefaultSession {
         }
     }
 
-    /// Takes it out of use.
-    pub(crate) fn take(&self) -> Option<Arc<SessionCore>> {
-        match std::mem::take(&mut *self.0.lock()) {
-            State::Open(core) => Some(core),
-            State::Opening(_) | State::Closed => None,
-        }
+    /// Takes it out of use, for good. One that is being opened is closed when it is open.
+    pub(crate) fn retire(&self) {
+        *self.0.lock() = State::Over;
     }
 
     fn opened(&self, result: &Result<Arc<SessionCore>, Error>) {
-        *self.0.lock() = match result {
-            Ok(core) => State::Open(core.clone()),
-            Err(_) => State::Closed,
+        let mut state = self.0.lock();
+        *state = match (&*state, result) {
+            (State::Over, _) => State::Over,
+            (_, Ok(core)) => State::Open(core.clone()),
+            (_, Err(_)) => State::Closed,
         };
     }
 }
