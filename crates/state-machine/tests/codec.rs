@@ -18,12 +18,16 @@ fn sample() -> Command {
             namespace: "default".into(),
             locks: vec![
                 LockRequest { name: "a".into(), mode: Mode::Exclusive },
-                LockRequest { name: "größer".into(), mode: Mode::Exclusive },
+                LockRequest { name: "größer".into(), mode: Mode::Shared },
+                LockRequest { name: "c".into(), mode: Mode::Permits { permits: 2, limit: u32::MAX } },
             ],
             owner: "user@host:1".into(),
             metadata: "m".repeat(300),
             lease: LeaseRequest::Own { ttl_ms: 30_000 },
             wait: Wait::For { wait_ms: 1 },
+            actor: Some("task 1".into()),
+            lock_delay_ms: 5,
+            value: Bytes::from_static(b"\0value"),
         }),
     }
 }
@@ -32,15 +36,49 @@ fn operations() -> Vec<Operation> {
     let Operation::Acquire(acquire) = sample().operation else { unreachable!() };
     let request = acquire.request;
     vec![
-        Operation::Found(Found { cluster: ClusterId(u128::MAX), counter_start: 1 << 52, limits: Limits::default() }),
-        Operation::Acquire(Acquire { wait: Wait::Try, ..acquire }),
+        Operation::Found(Found {
+            cluster: ClusterId(u128::MAX),
+            counter_start: 1 << 52,
+            limits: Limits::default(),
+            level: LEVEL_MAX,
+        }),
+        Operation::Acquire(Acquire { wait: Wait::Try, ..acquire.clone() }),
+        Operation::Acquire(Acquire { lease: LeaseRequest::Session { session: LeaseId(1 << 64) }, ..acquire.clone() }),
+        Operation::Acquire(Acquire { lease: LeaseRequest::Convert { token: FencingToken(9) }, actor: None, ..acquire }),
         Operation::CancelAcquire(CancelAcquire { request, attempt: u32::MAX }),
-        Operation::Release(Release { namespace: "n".into(), name: "l".into(), token: FencingToken(7) }),
-        Operation::Renew(Renew { leases: vec![RenewLease { lease: LeaseId(u128::MAX), ttl_ms: Some(1) }; 3] }),
+        Operation::Release(Release {
+            namespace: "n".into(),
+            locks: vec![HeldLock { name: "l".into(), token: FencingToken(7) }; 2],
+            all_or_nothing: true,
+        }),
+        Operation::Renew(Renew {
+            leases: vec![RenewLease { lease: LeaseId(u128::MAX), ttl_ms: Some(1), exact: Some(FencingToken(3)) }; 3],
+            all_or_nothing: true,
+        }),
         Operation::CloseLease(CloseLease { lease: LeaseId(0) }),
         Operation::Tick,
         Operation::SetLimits(SetLimits { namespace: None, limits: Limits::default() }),
         Operation::SetLevel(SetLevel { level: 1 }),
+        Operation::OpenSession(OpenSession {
+            session: LeaseId(u128::MAX),
+            namespace: "n".into(),
+            ttl_ms: 30_000,
+            owner: "user@host:1".into(),
+            metadata: "m".into(),
+        }),
+        Operation::SetValue(SetValue {
+            namespace: "n".into(),
+            name: "l".into(),
+            token: FencingToken(7),
+            version: u64::MAX,
+            value: Bytes::from_static(b"v"),
+        }),
+        Operation::ForceRelease(ForceRelease {
+            namespace: "n".into(),
+            name: "l".into(),
+            token: FencingToken(7),
+            reason: "why".into(),
+        }),
     ]
 }
 

@@ -38,7 +38,7 @@ fn paused_holder_is_told_apart_by_its_token() {
     assert!(next.grants[0].token > paused.grants[0].token);
     assert_eq!(log.renewed(1_002, paused.lease, None), Renewed::Gone { reason: Some(LossReason::Expired) });
     let late = log.released(1_003, "a", paused.grants[0].token);
-    assert_eq!(late, Released { released: false, reason: Some(LossReason::Expired) });
+    assert_eq!(late, not_released(Some(LossReason::Expired)));
     assert_eq!(log.holder("a"), Some(next.grants[0].token));
 }
 
@@ -114,7 +114,7 @@ fn mass_expiry_is_cut_into_pieces_and_blocks_nobody() {
     assert_eq!(ended, EXPIRIES_PER_ENTRY_MAX);
     // One whose turn has not come yet is not seen as held by anybody who touches it.
     let late = log.granted(1_001, try_lock(id(LEASES, 1), "lock-9999", 1_000));
-    assert_eq!(log.released(1_001, "lock-9999", late.grants[0].token), Released { released: true, reason: None });
+    assert_eq!(log.released(1_001, "lock-9999", late.grants[0].token), released());
     // Nothing else is left due after this entry but marks, which come later.
     log.tick(1_001);
     assert!(log.machine.earliest_deadline() > Some(LogTime(1_001)));
@@ -126,14 +126,15 @@ fn one_command_renews_many_leases_each_for_itself() {
     let mut log = Log::founded();
     let locks = (0..1_000).map(|n| try_lock(id(n, 1), &format!("lock-{n}"), 1_000));
     log.entry(0, locks.collect());
-    let lease = |n: u64| RenewLease { lease: LeaseId(u128::from(START + n)), ttl_ms: None };
-    let Outcome::Renewed(renewed) = log.one(900, Operation::Renew(Renew { leases: (0..1_001).map(lease).collect() }))
+    let lease = |n: u64| RenewLease { lease: LeaseId(u128::from(START + n)), ttl_ms: None, exact: None };
+    let Outcome::Renewed(renewed) =
+        log.one(900, Operation::Renew(Renew { leases: (0..1_001).map(lease).collect(), all_or_nothing: false }))
     else {
         panic!("renewals are answered one by one")
     };
-    assert!(renewed[..1_000].iter().all(|one| *one == Renewed::Alive { left_ms: 1_000 }));
+    assert!(renewed[..1_000].iter().all(|one| *one == alive(1_000)));
     assert_eq!(renewed[1_000], Renewed::Gone { reason: None });
-    let storm = Renew { leases: vec![lease(0); RENEWALS_MAX + 1] };
+    let storm = Renew { leases: vec![lease(0); RENEWALS_MAX + 1], all_or_nothing: false };
     assert!(matches!(log.refused(900, Operation::Renew(storm)), Refusal::Invalid { field, .. } if field == "leases"));
 }
 
@@ -191,7 +192,7 @@ fn repeated_release_does_not_touch_the_next_holder() {
     let holder = log.holder("a");
     for at in 2..5 {
         let again = log.released(at, "a", first.grants[0].token);
-        assert_eq!(again, Released { released: false, reason: Some(LossReason::Released) });
+        assert_eq!(again, not_released(Some(LossReason::Released)));
     }
     assert_eq!(log.holder("a"), holder);
 }

@@ -31,7 +31,7 @@ fn grant_after_a_wait_is_to_be_confirmed_by_a_renewal() {
     assert_eq!(log.machine.lease_left_ms(granted.lease), Some(5_000), "the lease begins at the grant");
     let again = log.granted(600, wait_lock(id(2, 1), "a", 5_000, 10_000));
     assert_eq!(again, granted);
-    assert_eq!(log.renewed(700, granted.lease, None), Renewed::Alive { left_ms: 5_000 });
+    assert_eq!(log.renewed(700, granted.lease, None), alive(5_000));
     let confirmed = log.granted(1_700, wait_lock(id(2, 1), "a", 5_000, 10_000));
     assert_eq!(confirmed, Granted { confirm: false, left_ms: 4_000, ..granted });
 }
@@ -200,7 +200,7 @@ fn lease_is_alive_for_the_whole_of_its_last_millisecond() {
     let mut log = Log::founded();
     let granted = log.granted(7, try_lock(id(1, 1), "a", 1_000));
     assert!(matches!(log.one(1_007, try_lock(id(2, 1), "a", 1_000)), Outcome::Held(_)));
-    assert_eq!(log.renewed(1_007, granted.lease, None), Renewed::Alive { left_ms: 1_000 });
+    assert_eq!(log.renewed(1_007, granted.lease, None), alive(1_000));
     log.granted(2_008, try_lock(id(2, 2), "a", 1_000));
 }
 
@@ -243,7 +243,7 @@ fn touching_what_is_due_expires_it_first() {
     let mut log = Log::founded_with(Limits::default(), bounds);
     let granted = start(&mut log);
     let released = log.released(1_001, "a", granted.grants[0].token);
-    assert_eq!(released, Released { released: false, reason: expired });
+    assert_eq!(released, not_released(expired));
 
     let mut log = Log::founded_with(Limits::default(), bounds);
     start(&mut log);
@@ -293,8 +293,8 @@ fn request_can_be_looked_up_after_a_snapshot_install() {
 fn renewal_never_moves_a_deadline_back() {
     let mut log = Log::founded();
     let granted = log.granted(0, try_lock(id(1, 1), "a", 10_000));
-    assert_eq!(log.renewed(1_000, granted.lease, Some(500)), Renewed::Alive { left_ms: 9_000 });
-    assert_eq!(log.renewed(9_800, granted.lease, None), Renewed::Alive { left_ms: 500 });
+    assert_eq!(log.renewed(1_000, granted.lease, Some(500)), alive(9_000));
+    assert_eq!(log.renewed(9_800, granted.lease, None), alive(500));
 }
 
 /// A cancel was killed by its own deadline: it carries none, and works at any later time.

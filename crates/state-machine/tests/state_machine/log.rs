@@ -1,10 +1,12 @@
 //! A state machine with a log of its own, and short ways to say commands.
 #![allow(unreachable_pub, dead_code)]
 
+use bytes::Bytes;
 use leasehold_state_machine::{
     Acquire, Batch, Bounds, CancelAcquire, Cancelled, ClusterId, Command, Effects, EntryId, Event, EventKind,
-    FencingToken, Found, Granted, LeaderStamp, LeaseId, LeaseRequest, Limits, LockRequest, LogTime, Mode, Operation,
-    Outcome, Queued, Refusal, Release, Released, Renew, RenewLease, Renewed, RequestId, StateMachine, Wait,
+    FencingToken, ForceRelease, Found, Granted, HeldLock, LEVEL_MAX, LeaderStamp, LeaseId, LeaseRequest, Limits,
+    LockRequest, LogTime, LossReason, Mode, OpenSession, Operation, Outcome, Queued, Refusal, Release, Released, Renew,
+    RenewLease, Renewed, RequestId, StateMachine, Wait,
 };
 
 pub const START: u64 = 1000;
@@ -25,7 +27,7 @@ impl Log {
 
     pub fn founded_with(limits: Limits, bounds: Bounds) -> Self {
         let mut log = Self::empty(bounds);
-        let found = Found { cluster: ClusterId(7), counter_start: START, limits };
+        let found = Found { cluster: ClusterId(7), counter_start: START, limits, level: LEVEL_MAX };
         assert_eq!(log.one(0, Operation::Found(found)), Outcome::Founded);
         log
     }
@@ -97,7 +99,7 @@ impl Log {
 
     pub fn released(&mut self, at: u64, name: &str, token: FencingToken) -> Released {
         match self.one(at, release(name, token)) {
-            Outcome::Released(released) => released,
+            Outcome::Released(mut released) => released.remove(0),
             other => panic!("not a release's outcome: {other:?}"),
         }
     }
@@ -157,6 +159,9 @@ pub fn acquire_of(request: RequestId, names: &[&str], ttl_ms: u64, wait: Wait) -
         metadata: String::new(),
         lease: LeaseRequest::Own { ttl_ms },
         wait,
+        actor: None,
+        lock_delay_ms: 0,
+        value: Bytes::new(),
     }
 }
 
@@ -187,9 +192,35 @@ pub fn cancel(request: RequestId, attempt: u32) -> Operation {
 }
 
 pub fn release(name: &str, token: FencingToken) -> Operation {
-    Operation::Release(Release { namespace: NS.into(), name: name.into(), token })
+    let locks = vec![HeldLock { name: name.into(), token }];
+    Operation::Release(Release { namespace: NS.into(), locks, all_or_nothing: false })
+}
+
+/// The outcome of a release that did it.
+pub fn released() -> Released {
+    Released { released: true, reason: None, still_held: false }
+}
+
+/// The outcome of a release of what had been lost before.
+pub fn not_released(reason: Option<LossReason>) -> Released {
+    Released { released: false, reason, still_held: false }
+}
+
+/// The outcome of a renewal.
+pub fn alive(left_ms: u64) -> Renewed {
+    Renewed::Alive { left_ms, forced: 0 }
 }
 
 pub fn renew(lease: LeaseId, ttl_ms: Option<u64>) -> Operation {
-    Operation::Renew(Renew { leases: vec![RenewLease { lease, ttl_ms }] })
+    Operation::Renew(Renew { leases: vec![RenewLease { lease, ttl_ms, exact: None }], all_or_nothing: false })
+}
+
+pub fn open_session(session: LeaseId, ttl_ms: u64) -> Operation {
+    let (owner, metadata) = ("opener".into(), String::new());
+    Operation::OpenSession(OpenSession { session, namespace: NS.into(), ttl_ms, owner, metadata })
+}
+
+pub fn force_release(name: &str, token: FencingToken) -> Operation {
+    let reason = "maintenance".into();
+    Operation::ForceRelease(ForceRelease { namespace: NS.into(), name: name.into(), token, reason })
 }

@@ -1,10 +1,11 @@
 //! The tables, entry by entry.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
-mod against_reference;
 mod commands;
 mod failures_of_others;
+mod failures_of_others_sessions;
 mod found_in_review;
+mod found_in_review_sessions;
 mod log;
-mod reference;
 mod rows;
+mod spoken;

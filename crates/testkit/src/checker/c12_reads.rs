@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::facts::Facts;
 use super::report::{Invariant::C12, Report};
+use leasehold_state_machine::Mode;
+
 use crate::clock::Moment;
 use crate::history::{Call, Record, Response, SeenHolder};
 
@@ -12,8 +14,8 @@ use crate::history::{Call, Record, Response, SeenHolder};
 struct Floor<'a> {
     /// Greatest log index of a completed write, over all locks.
     index: u64,
-    /// By lock: the greatest token whose grant was answered.
-    granted: BTreeMap<&'a str, u64>,
+    /// By lock: the greatest token whose grant was answered, and whether it keeps all older ones out.
+    granted: BTreeMap<&'a str, (u64, bool)>,
     /// Tokens whose release was answered.
     released: BTreeSet<u64>,
 }
@@ -30,8 +32,8 @@ pub(super) fn check(facts: &Facts<'_>, report: &mut Report) {
         while let Some((_, write)) = writes.next_if(|(done, _)| *done < read.invoke) {
             floor.raise(facts, write);
         }
-        if let Response::Seen { revision, holder } = &read.response {
-            floor.check(report, read, *revision, holder.as_ref());
+        if let Response::Seen { revision, holders } = &read.response {
+            floor.check(report, read, *revision, holders);
         }
     }
 }
@@ -40,9 +42,9 @@ impl<'a> Floor<'a> {
     fn raise(&mut self, facts: &Facts<'_>, write: &'a Record) {
         let log = facts.log.as_ref();
         let index = match (&write.call, &write.response) {
-            (Call::Acquire(_), Response::Granted { token, .. }) => {
+            (Call::Acquire(acquire), Response::Granted { token, .. }) => {
                 let greatest = self.granted.entry(&write.lock).or_default();
-                *greatest = (*greatest).max(*token);
+                *greatest = (*greatest).max((*token, acquire.mode == Mode::Exclusive));
                 facts.replay.as_ref().and_then(|replay| replay.grant(*token)).map(|grant| grant.index)
             }
             (Call::Release(release), Response::Released(true)) => {
@@ -56,7 +58,7 @@ impl<'a> Floor<'a> {
         self.index = self.index.max(index.unwrap_or(0));
     }
 
-    fn check(&self, report: &mut Report, read: &Record, revision: u64, holder: Option<&SeenHolder>) {
+    fn check(&self, report: &mut Report, read: &Record, revision: u64, holders: &[SeenHolder]) {
         let lock = &*read.lock;
         report.hold(C12, revision >= self.index, || {
             format!(
@@ -64,17 +66,18 @@ impl<'a> Floor<'a> {
                 read.invoke, self.index
             )
         });
-        let Some(SeenHolder { token, .. }) = holder else { return };
-        let newest = self.granted.get(lock).copied().unwrap_or(0);
-        report.hold(C12, *token >= newest, || {
-            format!(
-                "{lock}: the read sent at {} shows token {token}, but token {newest} had been granted before",
-                read.invoke
-            )
-        });
-        report.hold(C12, !self.released.contains(token), || {
-            format!("{lock}: the read sent at {} shows token {token}, which had been released before", read.invoke)
-        });
+        let (newest, alone) = self.granted.get(lock).copied().unwrap_or_default();
+        for SeenHolder { token, .. } in holders {
+            report.hold(C12, *token >= newest || !alone, || {
+                format!(
+                    "{lock}: the read sent at {} shows token {token}, but token {newest} had been granted before",
+                    read.invoke
+                )
+            });
+            report.hold(C12, !self.released.contains(token), || {
+                format!("{lock}: the read sent at {} shows token {token}, which had been released before", read.invoke)
+            });
+        }
     }
 }
 

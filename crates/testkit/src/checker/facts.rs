@@ -118,10 +118,15 @@ fn gather_seen(records: &[Record]) -> BTreeMap<u64, Seen<'_>> {
                     }
                 }
             }
-            Call::Renew(renew) => seen.entry(renew.token).or_default().renewals.push(record),
+            Call::Renew(renew) => {
+                if let Some(token) = renew.token {
+                    seen.entry(token).or_default().renewals.push(record);
+                }
+            }
             Call::Release(release) => seen.entry(release.token).or_default().releases.push(record),
             Call::Believe { token } => seen.entry(*token).or_default().beliefs.push(record),
-            Call::Cancel(_) | Call::Get => {}
+            Call::ForceRelease(force) => seen.entry(force.token).or_default().releases.push(record),
+            Call::OpenSession(_) | Call::CloseLease(_) | Call::SetValue { .. } | Call::Cancel(_) | Call::Get => {}
         }
     }
     for record in records {

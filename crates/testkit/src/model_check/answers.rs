@@ -8,8 +8,9 @@ use super::deadlocks;
 use super::events::{granted_mail, mail_to};
 use super::message::{Kind, Message, RequestKey, session_id};
 use super::planted::Planted;
+use super::rule::Rule;
 use super::run::Run;
-use super::state::{Rule, State};
+use super::state::State;
 use super::step::task_of;
 use super::tables::Tables;
 
@@ -208,10 +209,12 @@ fn of_renewal(run: &Run, state: &mut State, client: u8, lease: u128, sent: u8, r
                 run.coverage.add(Seen::RenewalTellsOfForce);
             }
             let through = state.through(&run.world, sent, *left_ms);
-            let holders = state.tables.picture.locks.iter().flat_map(|lock| &lock.holders);
-            let held: Vec<u64> = holders.map(|holder| holder.token).collect();
-            let forced = if run.world.planted == Some(Planted::IgnoresForce) { 0 } else { *forced };
-            state.client_mut(client).renewed(lease, session, through, forced, &held);
+            let held = state.held();
+            let owner = state.client_mut(client);
+            if run.world.planted != Some(Planted::IgnoresForce) {
+                owner.told_of_force(lease, *forced, &held);
+            }
+            owner.renewed(lease, session, through);
         }
         Renewed::Gone { .. } => {
             run.coverage.add(Seen::RenewedTooLate);

@@ -6,9 +6,11 @@ use super::coverage::Seen;
 use super::events::{ask_of, owner_of};
 use super::message::{Kind, Message, RequestKey, session_id};
 use super::modes::fits;
+use super::picture::Picture;
+use super::rule::Rule;
 use super::run::Run;
-use super::state::{Rule, State};
-use super::tables::{Picture, Tables};
+use super::state::State;
+use super::tables::Tables;
 use super::world::{LOCKS, World};
 
 /// A client and a task of it: who waits, and for whom.

@@ -5,9 +5,10 @@ use leasehold_state_machine::{Event, EventKind, Granted, LossReason};
 use super::client::{Mail, Phase, Task};
 use super::coverage::Seen;
 use super::message::{Kind, RequestKey, request_key, session_id};
+use super::picture::{Picture, Standing};
+use super::rule::Rule;
 use super::run::Run;
-use super::state::{Past, Rule, State};
-use super::tables::{Picture, Standing};
+use super::state::{Past, State};
 use super::world::{AskLease, LOCKS, Lock, SHARED, World};
 
 /// Handles the events of one entry, in their order.
@@ -168,7 +169,7 @@ pub(super) fn granted_mail(world: &World, state: &State, key: RequestKey, grante
         }
         _ => None,
     };
-    Mail::Granted { lease: granted.lease.0, grants, through }
+    Mail::Granted { lease: granted.lease.0, grants, through, forced: granted.forced }
 }
 
 /// Puts an answer on its way. A call is answered once, and only the client's last call is listened to.

@@ -9,9 +9,10 @@ use super::deadlocks;
 use super::events::owner_of;
 use super::message::{RequestKey, request_key, session_id};
 use super::modes::{covers, fits};
+use super::picture::{LockPicture, Picture, Standing, Waiting};
+use super::rule::Rule;
 use super::run::Run;
-use super::state::{Rule, State};
-use super::tables::{LockPicture, Picture, Standing, Waiting};
+use super::state::State;
 use super::world::{LOCKS, World};
 
 /// A lock that a client may be using at this moment.
@@ -197,7 +198,7 @@ fn no_is_final(state: &mut State) {
 mod tests {
     use leasehold_state_machine::Mode;
 
-    use super::super::tables::Holder;
+    use super::super::picture::Holder;
     use super::*;
 
     fn holder(token: u64, mode: Mode) -> Holder {

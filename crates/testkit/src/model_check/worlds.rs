@@ -119,7 +119,7 @@ pub fn dying_sessions(size: Size) -> World {
     let first = ClientPlan::in_session(1, vec![ask(0).releasing()]).renewing(size.of(0, 1)).crashing();
     let second = ClientPlan::in_session(2, vec![ask(3)]).crashing();
     let third = ClientPlan::in_session(2, vec![ask(2)]).renewing(size.of(0, 1)).closing();
-    World::new("dying sessions", size.of(3, 4), vec![first, second, third]).showing(&[
+    World::new("dying sessions", 3, vec![first, second, third]).showing(&[
         SessionExpiredWithWaiter,
         LeaseOfCrashedExpired,
         SessionClosed,

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::super::SnapshotReceiver;
 use super::*;
 use crate::{
-    Acquire, Batch, Command, Found, LeaseRequest, Limits, LockRequest, LogTime, Mode, Operation, RequestId,
+    Acquire, Batch, Command, Found, LEVEL_MAX, LeaseRequest, Limits, LockRequest, LogTime, Mode, Operation, RequestId,
     StateMachine, Wait,
 };
 
@@ -20,7 +20,15 @@ impl Log {
         let mut log = Self { state: StateMachine::new(), next: 1 };
         log.state.apply_membership(entry(1, 1), b"three nodes".to_vec());
         log.next = 2;
-        log.apply(0, Operation::Found(Found { cluster: CLUSTER, counter_start: 1 << 20, limits: Limits::default() }));
+        log.apply(
+            0,
+            Operation::Found(Found {
+                cluster: CLUSTER,
+                counter_start: 1 << 20,
+                limits: Limits::default(),
+                level: LEVEL_MAX,
+            }),
+        );
         log
     }
 
@@ -45,6 +53,9 @@ impl Log {
                 metadata: String::new(),
                 lease: LeaseRequest::Own { ttl_ms },
                 wait: Wait::For { wait_ms: 5_000 },
+                actor: None,
+                lock_delay_ms: 0,
+                value: bytes::Bytes::new(),
             }),
         );
     }
