@@ -1,6 +1,6 @@
 //! `leasehold convert`: shared to exclusive or back, without letting go.
 
-use leasehold_client::{Client, Convert, Error, Token};
+use leasehold_client::{Acquisition, Client, Convert, Error, Token};
 
 use super::locks::loss_text;
 use super::{SETTLE_MAX, acquisition};
@@ -42,7 +42,14 @@ pub(super) async fn run(args: ConvertArgs) -> Result<Exit, Failure> {
         Target::Exclusive => Convert::ToExclusive,
     };
     match client.convert_raw(&name, Token(token), to, wait.wait()).await {
-        Ok(acquisition) => acquisition::print(&client, &[name], &acquisition, output.output).await,
+        Ok(mut acquisition) => {
+            if let Acquisition::Held(held) = &mut acquisition {
+                // Its own grant is not what is in its way.
+                held.holders.retain(|holder| holder.token != token);
+                held.by_self = false;
+            }
+            acquisition::print(&client, &[name], &acquisition, output.output).await
+        }
         Err(error) => {
             client.settle(SETTLE_MAX).await;
             Err(told(&client, &name, token, error).await)
