@@ -217,18 +217,47 @@ pub enum Exact {
 }
 
 pub fn log() -> impl Strategy<Value = Log> {
-    let level = prop_oneof![14 => Just(2u32), 1 => Just(1u32)];
     let pace = prop_oneof![Just(1u64), Just(4), Just(20)];
-    let crowd = prop::bool::weighted(0.4);
-    (any::<bool>(), pace, level, crowd, prop::collection::vec(entry(), 1..ENTRIES))
-        .prop_map(|(tight, pace, level, crowd, entries)| {
-            // A crowd needs time to gather.
-            let pace = if crowd { 20 } else { pace };
-            Log { tight: tight && !crowd, pace, level, crowd, entries }
-        })
+    prop_oneof![
+        6 => log_of(any::<bool>(), pace, Just(false), step()),
+        // A crowd needs time to gather.
+        4 => log_of(Just(false), Just(20u64), Just(true), prop_oneof![5 => step(), 4 => circle_step()]),
+    ]
 }
 
-fn entry() -> impl Strategy<Value = Entry> {
+fn log_of(
+    tight: impl Strategy<Value = bool>,
+    pace: impl Strategy<Value = u64>,
+    crowd: impl Strategy<Value = bool>,
+    step: impl Strategy<Value = Step>,
+) -> impl Strategy<Value = Log> {
+    let level = prop_oneof![14 => Just(2u32), 1 => Just(1u32)];
+    (tight, pace, level, crowd, prop::collection::vec(entry(step), 1..ENTRIES))
+        .prop_map(|(tight, pace, level, crowd, entries)| Log { tight, pace, level, crowd, entries })
+}
+
+/// One lock, a session, an actor, a long wait: what circles of waits are made of.
+fn circle_step() -> impl Strategy<Value = Step> {
+    let mode = prop_oneof![3 => Just(Mode::Exclusive), 1 => Just(Mode::Shared)];
+    (client(), 0..NAMES.len(), mode, any::<Index>(), 0..ACTORS.len(), 1_000..2_000u64).prop_map(
+        |(client, name, mode, open, actor, wait_ms)| {
+            Step::Acquire(Acquire {
+                client,
+                namespace: 0,
+                locks: vec![(name, mode)],
+                lease: LeaseRequest::Session { open, session: SESSIONS, owner: false },
+                wait_ms: Some(wait_ms),
+                lowest: 0,
+                actor: Some(actor),
+                delay_ms: 0,
+                value: 0,
+                flaw: None,
+            })
+        },
+    )
+}
+
+fn entry(step: impl Strategy<Value = Step>) -> impl Strategy<Value = Entry> {
     let time = prop_oneof![
         12 => (0..200i64).prop_map(Time::Passes),
         4 => (200..1_500i64).prop_map(Time::Passes),
@@ -245,7 +274,7 @@ fn entry() -> impl Strategy<Value = Entry> {
         20 => Just(Then::Restore),
         1 => Just(Then::Snapshot),
     ];
-    (time, stamp, not_after, prop::collection::vec(step(), 0..7), then)
+    (time, stamp, not_after, prop::collection::vec(step, 0..7), then)
         .prop_map(|(time, stamp, not_after, steps, then)| Entry { time, stamp, not_after, steps, then })
 }
 
