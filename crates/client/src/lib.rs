@@ -71,13 +71,13 @@ pub use feed::WatchItem;
 pub use guard::Guard;
 pub use ids::{LeaseId, SessionId, Token};
 pub use instance::ACQUIRES_MAX;
+/// How a grant was lost, as the cluster remembers it.
+pub use leasehold_proto::v1::Loss as LossInfo;
 /// Messages of the wire that are handed through as they are: what a cluster says of locks, sessions and itself.
 pub use leasehold_proto::v1::{
     CheckTokenResponse, DeadlockStep, EventType, GetSessionResponse, Holder, LockInfo, LossReason, Mode, NodeStatus,
     RaiseLevelResponse, Revision, Role, SessionInfo, StatusResponse, Waiter, WatchEvent,
 };
-/// How a grant was lost, as the cluster remembers it.
-pub use leasehold_proto::v1::Loss as LossInfo;
 pub use loss::Loss;
 pub use mode::{Exclusive, GrantInfo, InSession, LockMode, LockSpec, OwnLease, Permits, Shared};
 pub use multi_guard::MultiGuard;

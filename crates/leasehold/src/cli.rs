@@ -8,7 +8,7 @@ use leasehold_client::{ClientOptions, SessionId, TTL_DEFAULT};
 
 use crate::dev::DevArgs;
 use crate::output::Format;
-use crate::reaper::ReaperArgs;
+use crate::reaper::{LaunchArgs, ReaperArgs};
 use crate::serve::ServeArgs;
 use crate::verbs::{
     AcquireArgs, CheckArgs, CompletionsArgs, ConvertArgs, DebugLogArgs, DemoArgs, ElectArgs, ForceReleaseArgs, GetArgs,
@@ -78,6 +78,9 @@ pub(crate) enum Verb {
     /// What `lock` runs its command under
     #[command(hide = true)]
     Reaper(ReaperArgs),
+    /// What the reaper starts a command with that gets the terminal
+    #[command(hide = true)]
+    Launch(LaunchArgs),
 }
 
 #[derive(Debug, Subcommand)]

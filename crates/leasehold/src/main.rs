@@ -28,6 +28,7 @@ fn main() -> ExitCode {
     };
     match cli.verb {
         Verb::Reaper(args) => reaper::run(args),
+        Verb::Launch(args) => reaper::launch(&args),
         verb => run(verb),
     }
 }

@@ -141,8 +141,7 @@ fn a_wait_ends_with_75_or_with_the_lock() {
 fn the_log_of_a_stopped_node_can_be_read() {
     let mut server = Server::start();
     server.acquire("a");
-    let data = server.folder.path().join("data");
-    let data = data.to_str().unwrap().to_owned();
+    let data = server.data_dir();
     assert_eq!(server.stop(), 0);
     let log = run(support::leasehold().args(["debug", "log", "--data-dir", &data]));
     assert_eq!(log.code, 0, "{log:?}");

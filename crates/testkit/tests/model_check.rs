@@ -1,5 +1,7 @@
 //! Small worlds over the real lock table, searched to their ends, and mistakes around it that the search finds.
 
+#![allow(clippy::print_stdout)]
+
 use leasehold_testkit::model_check::worlds::{self, Size};
 use leasehold_testkit::model_check::{Planted, Rule, Seen, World, check};
 

@@ -70,13 +70,15 @@ pub(crate) fn before(revision: Revision) -> Revision {
 
 impl Ring {
     pub(crate) fn new(bounds: RingBounds) -> Self {
-        let began = all_of(0);
+        // No event has this revision: a watch from the very beginning says it.
+        let began = Revision::default();
         Self { bounds, entries: VecDeque::new(), events: 0, bytes: 0, oldest: began, began, through: 0 }
     }
 
     /// Forgets everything and begins after an entry.
     pub(crate) fn begin_after(&mut self, index: u64) {
-        *self = Self { oldest: all_of(index), began: all_of(index), through: index, ..Self::new(self.bounds) };
+        let began = if index == 0 { Revision::default() } else { all_of(index) };
+        *self = Self { oldest: began, began, through: index, ..Self::new(self.bounds) };
     }
 
     /// Appends what the next entry did.
@@ -189,6 +191,14 @@ mod tests {
         assert_eq!(ring.after(all_of(0), 9).unwrap().entries[0].len(), 50);
         ring.push(2, events(2, 1));
         assert_eq!(ring.after(all_of(0), 9).unwrap_err().oldest, Revision { index: 1, ordinal: 49 });
+    }
+
+    #[test]
+    fn a_watch_from_the_very_beginning_misses_nothing() {
+        let mut ring = ring(4);
+        ring.begin_after(0);
+        ring.push(1, events(1, 1));
+        assert_eq!(indexes(&ring.after(Revision::default(), 9).unwrap()), [1]);
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! itself, so that a `leasehold lock` that is stopped or starved endangers nothing, and it hears of the death of
 //! `leasehold lock` (end of a pipe, parent-death signal). It ends when none of them is left.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, ExitCode, ExitStatus};
 use std::time::Duration;
@@ -23,12 +23,17 @@ use crate::output::note;
 
 pub(crate) mod control;
 pub(crate) mod descendants;
+pub(crate) mod foreground;
+mod launch;
 mod margins;
 
 use control::{Incoming, Order, Outgoing, Report};
 use descendants::{Reaped, Rounds};
+pub(crate) use launch::{LaunchArgs, run as launch};
 pub(crate) use margins::Margins;
 
+/// This very binary, even if its file has been replaced.
+const OWN_BINARY: &str = "/proc/self/exe";
 /// How long processes that the command left behind may take to end.
 const LEFTOVER_GRACE: Duration = Duration::from_secs(1);
 /// The longest that a timer is trusted: timers do not count suspend, leases do.
@@ -57,26 +62,33 @@ pub(crate) struct ReaperArgs {
     /// And killed, in ms
     #[arg(long)]
     kill_ms: u64,
+    /// Process group of `leasehold lock`, if the command gets the terminal from it at once
+    #[arg(long)]
+    home: Option<i32>,
     /// The command
     #[arg(last = true, required = true)]
     command: Vec<OsString>,
 }
 
 impl ReaperArgs {
-    /// The command line of a reaper, this very binary even if its file has been replaced.
+    /// The command line of a reaper.
     pub(crate) fn command(
         theirs: &control::Theirs,
         until: Moment,
         margins: Margins,
+        home: Option<Pid>,
         command: &[OsString],
     ) -> tokio::process::Command {
         let [orders, reports] = theirs.numbers();
-        let mut reaper = tokio::process::Command::new("/proc/self/exe");
+        let mut reaper = tokio::process::Command::new(OWN_BINARY);
         reaper.arg0("leasehold").arg("reaper");
         reaper.args(["--parent", &std::process::id().to_string(), "--orders", &orders, "--reports", &reports]);
         reaper.args(["--until", &control::nanos(until).to_string()]);
         reaper.args(["--term-ms", &margins.term.as_millis().to_string()]);
         reaper.args(["--kill-ms", &margins.kill.as_millis().to_string()]);
+        if let Some(home) = home {
+            reaper.args(["--home", &home.as_raw_nonzero().to_string()]);
+        }
         // A group of its own: what is meant for the group of `leasehold lock` is passed on by that alone.
         reaper.arg("--").args(command).process_group(0);
         reaper
@@ -107,7 +119,7 @@ async fn reap(args: ReaperArgs) -> Result<Exit, Failure> {
     if getppid() != parent {
         return Err(Failure::internal("leasehold reaper is started by leasehold lock only"));
     }
-    let command = match start(&args.command) {
+    let command = match start(args.home, &args.command) {
         Ok(command) => command,
         Err(code) => {
             reports.send(&Report::Exited(code));
@@ -133,16 +145,25 @@ async fn reap(args: ReaperArgs) -> Result<Exit, Failure> {
 }
 
 /// Starts the command in a process group of its own; if it cannot be run, says so, and how a shell would exit.
-fn start(command: &[OsString]) -> Result<Pid, u8> {
+fn start(home: Option<i32>, command: &[OsString]) -> Result<Pid, u8> {
     let Some((program, arguments)) = command.split_first() else { return Err(127) };
-    match Command::new(program).args(arguments).process_group(0).spawn() {
-        // Its end is awaited with that of all others.
-        Ok(child) => Ok(Pid::from_child(&child)),
-        Err(error) => {
-            note(&format!("leasehold: {} cannot be run: {error}", program.display()));
-            Err(if error.kind() == std::io::ErrorKind::NotFound { 127 } else { 126 })
+    let mut starting = match home {
+        Some(home) => LaunchArgs::command(home, command),
+        None => {
+            let mut starting = Command::new(program);
+            starting.args(arguments);
+            starting
         }
-    }
+    };
+    // Its end is awaited with that of all others.
+    let started = starting.process_group(0).spawn();
+    started.map(|child| Pid::from_child(&child)).map_err(|error| unrunnable(program, &error))
+}
+
+/// Tells that a program cannot be run. The exit code is the one of shells.
+fn unrunnable(program: &OsStr, error: &std::io::Error) -> u8 {
+    note(&format!("leasehold: {} cannot be run: {error}", program.display()));
+    if error.kind() == std::io::ErrorKind::NotFound { 127 } else { 126 }
 }
 
 struct Reaper {

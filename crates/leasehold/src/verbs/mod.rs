@@ -77,7 +77,9 @@ pub(crate) async fn run(verb: Verb) -> Result<Exit, Failure> {
         Verb::Debug(DebugVerb::Log(args)) => debug::log(&args),
         Verb::Completions(args) => manual::completions(&args),
         Verb::Man(args) => manual::man(&args),
-        Verb::Serve(_) | Verb::Dev(_) | Verb::Reaper(_) => Err(Failure::internal("this is started elsewhere")),
+        Verb::Serve(_) | Verb::Dev(_) | Verb::Reaper(_) | Verb::Launch(_) => {
+            Err(Failure::internal("this is started elsewhere"))
+        }
     }
 }
 

@@ -7,9 +7,12 @@ use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::time::Duration;
 
 use leasehold_client::clock::{Clock, Moment};
-use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
+
+pub(crate) mod processes;
+pub(crate) mod pty;
 
 /// Long enough for a machine that does ten other things; a test that waits so long has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -18,7 +21,10 @@ const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// The binary, without what the environment says.
 pub(crate) fn leasehold() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_leasehold"));
-    command.env_remove("LEASEHOLD_ENDPOINTS").env_remove("LEASEHOLD_NAMESPACE").stdin(Stdio::null());
+    for variable in ["ENDPOINTS", "NAMESPACE", "LOCK", "TOKEN", "TOKENS", "LEASE"] {
+        command.env_remove(format!("LEASEHOLD_{variable}"));
+    }
+    command.stdin(Stdio::null());
     command
 }
 
@@ -51,69 +57,92 @@ pub(crate) fn run(command: &mut Command) -> Run {
 }
 
 /// Waits for something that has no way to tell.
-pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+pub(crate) fn eventually(what: &str, holds: impl FnMut() -> bool) {
+    eventually_or(|| what.to_owned(), holds);
+}
+
+/// The same; `what` is asked for when it has failed.
+pub(crate) fn eventually_or(what: impl Fn() -> String, mut holds: impl FnMut() -> bool) {
     let clock = Clock::system();
     let start = clock.now();
     while !holds() {
-        assert!(clock.now().since(start) < PATIENCE, "{what}: not within {PATIENCE:?}");
+        assert!(clock.now().since(start) < PATIENCE, "{}: not within {PATIENCE:?}", what());
         std::thread::sleep(LOOK_EVERY);
     }
 }
 
-/// One node, a cluster of its own.
+/// Nodes of one cluster.
 #[derive(Debug)]
 pub(crate) struct Server {
-    process: Child,
+    nodes: Vec<Child>,
     pub(crate) folder: TempDir,
+    /// Of all nodes, as `--endpoints` takes them.
     pub(crate) endpoint: String,
 }
 
 impl Server {
-    /// Starts it, and waits until it leads.
+    /// Starts one, a cluster of its own, and waits until it leads.
     pub(crate) fn start() -> Self {
-        let server = Self::start_one_of(1);
+        Self::led(Self::start_some_of(1, 1, &[]))
+    }
+
+    /// Starts a cluster of three.
+    pub(crate) fn start_three() -> Self {
+        Self::led(Self::start_some_of(3, 3, &[]))
+    }
+
+    /// Starts one with these flags.
+    pub(crate) fn start_with(flags: &[&str]) -> Self {
+        Self::led(Self::start_some_of(1, 1, flags))
+    }
+
+    fn led(server: Self) -> Self {
         eventually("a leader", || {
             let status = server.run(["cluster", "status", "-o", "json"]);
-            status.code == 0 && status.json()["leader"] == 1
+            status.code == 0 && status.json()["leader"].is_u64()
         });
         server
     }
 
-    /// Starts the first of `count` nodes that want to form a cluster, without the others.
-    pub(crate) fn start_one_of(count: usize) -> Self {
+    /// Starts the first `count` of `all` nodes that want to form a cluster, without the others.
+    pub(crate) fn start_some_of(count: usize, all: usize, flags: &[&str]) -> Self {
         // Another process may take a port between our look and the node's bind: then it is tried again.
         for _ in 0..10 {
-            let listeners: Vec<_> = (0..count + 2).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-            let ports: Vec<u16> = listeners.iter().map(|listener| listener.local_addr().unwrap().port()).collect();
+            let listeners: Vec<_> = (0..3 * all).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+            let address = |listener: &TcpListener| listener.local_addr().unwrap().to_string();
+            let addresses: Vec<String> = listeners.iter().map(address).collect();
             drop(listeners);
-            let address = |port: &u16| format!("127.0.0.1:{port}");
-            let (client, http) = (address(&ports[0]), address(&ports[1]));
-            let peers: Vec<String> = ports[2..].iter().map(address).collect();
-            let listed: Vec<String> = (1..).zip(&peers).map(|(id, peer)| format!("{id}={peer}")).collect();
             let folder = tempfile::tempdir().unwrap();
-            let log = std::fs::File::create(folder.path().join("log")).unwrap();
-            let process = leasehold()
-                .args(["serve", "--node-id", "1", "--bootstrap", "--peers", &listed.join(",")])
-                .args(["--listen", &client, "--peer-listen", &peers[0], "--http-listen", &http])
-                .arg("--data-dir")
-                .arg(folder.path().join("data"))
-                .stderr(log)
-                .spawn()
-                .unwrap();
-            let mut server = Self { process, folder, endpoint: client };
-            let mut ended = None;
-            eventually("the port", || {
-                ended = server.process.try_wait().unwrap();
-                ended.is_some() || std::net::TcpStream::connect(&server.endpoint).is_ok()
-            });
-            if ended.is_none() {
+            let (client, peer, http) = (&addresses[..all], &addresses[all..2 * all], &addresses[2 * all..]);
+            let listed: Vec<String> = (1..).zip(peer).map(|(id, peer)| format!("{id}={peer}")).collect();
+            let start = |at: usize| {
+                let id = (at + 1).to_string();
+                let log = std::fs::File::create(folder.path().join(format!("log-{id}"))).unwrap();
+                leasehold()
+                    .args(["serve", "--node-id", &id, "--bootstrap", "--peers", &listed.join(",")])
+                    .args(["--listen", &client[at], "--peer-listen", &peer[at], "--http-listen", &http[at]])
+                    .arg("--data-dir")
+                    .arg(folder.path().join(format!("data-{id}")))
+                    .args(flags)
+                    .stderr(log)
+                    .spawn()
+                    .unwrap()
+            };
+            let nodes = (0..count).map(start).collect();
+            let mut server = Self { nodes, endpoint: client[..count].join(","), folder };
+            if server.nodes.iter_mut().zip(client).all(|(node, client)| listens(node, client)) {
                 return server;
             }
         }
         panic!("no node starts");
     }
 
-    /// The binary, talking to this node.
+    /// The data folder of the first node.
+    pub(crate) fn data_dir(&self) -> String {
+        self.folder.path().join("data-1").to_str().unwrap().to_owned()
+    }
+
+    /// The binary, talking to these nodes.
     pub(crate) fn command<const N: usize>(&self, arguments: [&str; N]) -> Command {
         let mut command = leasehold();
         command.args(arguments).env("LEASEHOLD_ENDPOINTS", &self.endpoint);
@@ -124,19 +153,30 @@ impl Server {
         run(&mut self.command(arguments))
     }
 
+    /// To all nodes.
     pub(crate) fn signal(&self, signal: Signal) {
-        send(&self.process, signal);
+        self.nodes.iter().for_each(|node| send(node, signal));
     }
 
-    /// Ends it as an operator would, and waits for that.
+    /// Ends the first node as an operator would, and waits for that.
     pub(crate) fn stop(&mut self) -> i32 {
-        self.signal(Signal::TERM);
-        self.process.wait().unwrap().code().unwrap()
+        send(&self.nodes[0], Signal::TERM);
+        self.nodes[0].wait().unwrap().code().unwrap()
+    }
+
+    /// What `get` says of a lock.
+    pub(crate) fn get(&self, name: &str) -> Value {
+        self.run(["get", name, "-o", "json"]).json()
     }
 
     /// How many wait for `name`.
     pub(crate) fn waiters(&self, name: &str) -> usize {
-        self.run(["get", name, "-o", "json"]).json()["waiters"].as_array().unwrap().len()
+        self.get(name)["waiters"].as_array().unwrap().len()
+    }
+
+    /// How many hold `name`.
+    pub(crate) fn holders(&self, name: &str) -> usize {
+        self.get(name)["holders"].as_array().unwrap().len()
     }
 
     /// Takes a lock; its token and lease.
@@ -148,11 +188,23 @@ impl Server {
     }
 }
 
+/// Waits until a node takes connections; false if it has ended.
+fn listens(node: &mut Child, client: &str) -> bool {
+    let mut ended = None;
+    eventually("the port", || {
+        ended = node.try_wait().unwrap();
+        ended.is_some() || std::net::TcpStream::connect(client).is_ok()
+    });
+    ended.is_none()
+}
+
 impl Drop for Server {
     fn drop(&mut self) {
-        // It has ended already, or ends now.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        for node in &mut self.nodes {
+            // It has ended already, or ends now.
+            let _ = node.kill();
+            let _ = node.wait();
+        }
     }
 }
 
@@ -160,11 +212,10 @@ pub(crate) fn send(process: &Child, signal: Signal) {
     kill_process(Pid::from_child(process), signal).unwrap();
 }
 
+/// A zombie that nobody has waited for yet has ended.
 pub(crate) fn is_alive(pid: i32) -> bool {
     let state = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    // A zombie that nobody has waited for yet has ended.
-    let ended = state.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with(['Z', 'X']));
-    test_kill_process(Pid::from_raw(pid).unwrap()).is_ok() && !ended
+    state.rsplit_once(')').is_some_and(|(_, rest)| !rest.trim_start().starts_with(['Z', 'X']))
 }
 
 /// A run of the binary that goes on.

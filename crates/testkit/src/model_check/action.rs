@@ -9,7 +9,7 @@ use super::world::{AskLease, ClientPlan, Lock, World};
 
 /// One step. Clients and tasks are named by their place in the plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Action {
+pub(super) enum Action {
     /// A client opens its session.
     Open { client: u8 },
     /// A client closes a lease.

@@ -4,39 +4,31 @@ use leasehold_state_machine::{Cancelled, Outcome, Refusal, Renewed};
 
 use super::client::{Mail, Phase, Session};
 use super::coverage::Seen;
-use super::planted::Planted;
-use super::run::Run;
 use super::deadlocks;
 use super::events::{granted_mail, mail_to};
 use super::message::{Kind, Message, RequestKey, session_id};
-use super::state::{Rule, State};
+use super::planted::Planted;
+use super::rule::Rule;
+use super::run::Run;
+use super::state::State;
 use super::step::task_of;
 use super::tables::Tables;
 
 /// Handles the outcome of a message that arrived. `old`: the machine before.
-pub(super) fn of_message(
-    run: &Run,
-    state: &mut State,
-    old: &Tables,
-    message: &Message,
-    steps: u8,
-    outcome: &Outcome,
-) {
+pub(super) fn of_message(run: &Run, state: &mut State, old: &Tables, message: &Message, steps: u8, outcome: &Outcome) {
     match (&message.kind, outcome) {
         (_, Outcome::Refused(refusal)) => refused(run, state, message, refusal),
         (Kind::Acquire { client, counter, attempt, .. }, _) => {
             let (key, attempt) = ((*client, *counter), u32::from(*attempt));
             of_acquire(run, state, old, (message, steps), (key, attempt), outcome);
         }
-        (Kind::Open { client }, Outcome::Opened(opened)) => {
-            match state.clients[usize::from(*client)].session {
-                Session::Opening { sent } => {
-                    let through = state.through(&run.world, sent, opened.left_ms);
-                    state.client_mut(*client).session = Session::Open { through };
-                }
-                _ => run.coverage.add(Seen::SessionOpenedAgain),
+        (Kind::Open { client }, Outcome::Opened(opened)) => match state.clients[usize::from(*client)].session {
+            Session::Opening { sent } => {
+                let through = state.through(&run.world, sent, opened.left_ms);
+                state.client_mut(*client).session = Session::Open { through };
             }
-        }
+            _ => run.coverage.add(Seen::SessionOpenedAgain),
+        },
         (Kind::Cancel { .. }, Outcome::Cancelled(cancelled)) => of_cancel(run, state, message, cancelled),
         (Kind::Release { .. }, Outcome::Released(released)) => {
             let any = released.iter().any(|one| one.released);
@@ -217,10 +209,12 @@ fn of_renewal(run: &Run, state: &mut State, client: u8, lease: u128, sent: u8, r
                 run.coverage.add(Seen::RenewalTellsOfForce);
             }
             let through = state.through(&run.world, sent, *left_ms);
-            let holders = state.tables.picture.locks.iter().flat_map(|lock| &lock.holders);
-            let held: Vec<u64> = holders.map(|holder| holder.token).collect();
-            let forced = if run.world.planted == Some(Planted::IgnoresForce) { 0 } else { *forced };
-            state.client_mut(client).renewed(lease, session, through, forced, &held);
+            let held = state.held();
+            let owner = state.client_mut(client);
+            if run.world.planted != Some(Planted::IgnoresForce) {
+                owner.told_of_force(lease, *forced, &held);
+            }
+            owner.renewed(lease, session, through);
         }
         Renewed::Gone { .. } => {
             run.coverage.add(Seen::RenewedTooLate);

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use super::coverage::Seen;
 use super::message::Message;
+use super::rule::Rule;
 use super::run::Run;
-use super::state::{Rule, State};
+use super::state::State;
 use super::{answers, events, rules};
 
 /// Applies an entry that moves time by so many steps and carries this message, or nothing.

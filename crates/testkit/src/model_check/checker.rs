@@ -6,8 +6,9 @@ use stateright::{Checker, HasDiscoveries, Model, Path, Property};
 
 use super::action::{self, Action};
 use super::coverage::Seen;
+use super::rule::{Flaw, Rule};
 use super::run::Run;
-use super::state::{Flaw, Rule, State};
+use super::state::State;
 use super::step::step;
 use super::world::World;
 use super::{liveness, narrate};

@@ -8,26 +8,26 @@ use super::world::Lock;
 
 /// One client. All times are steps.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Client {
+pub(super) struct Client {
     /// It does nothing any more, and hears nothing.
-    pub crashed: bool,
+    pub(super) crashed: bool,
     /// Its session.
-    pub session: Session,
+    pub(super) session: Session,
     /// In the order of its plan.
-    pub tasks: Vec<Task>,
+    pub(super) tasks: Vec<Task>,
     /// Renewals that it has sent.
-    pub renewals: u8,
+    pub(super) renewals: u8,
     /// It has ended a grant by force.
-    pub forced: bool,
+    pub(super) forced: bool,
     /// Leases that it knows to have lost grants by force, and how many.
-    pub losses: BTreeMap<u128, u64>,
+    pub(super) losses: BTreeMap<u128, u64>,
     /// Counter of its next request.
-    pub next_counter: u8,
+    pub(super) next_counter: u8,
 }
 
 /// See [`Client::session`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Session {
+pub(super) enum Session {
     /// It has none.
     Absent,
     /// Not asked for yet.
@@ -42,22 +42,20 @@ pub enum Session {
 
 /// One task.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Task {
+pub(super) struct Task {
     /// Which ask it is at.
-    pub step: u8,
+    pub(super) step: u8,
     /// Counter of that ask's request; 0 before its first send.
-    pub counter: u8,
+    pub(super) counter: u8,
     /// How far that is.
-    pub phase: Phase,
-    /// Since its last send its client has learnt of losses by force: a grant is looked up before it is counted on.
-    pub doubtful: bool,
+    pub(super) phase: Phase,
     /// What it holds, as far as it knows.
-    pub holds: Vec<Hold>,
+    pub(super) holds: Vec<Hold>,
 }
 
 /// See [`Task::phase`].
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Phase {
+pub(super) enum Phase {
     /// Not sent.
     Ready,
     /// Sent at this step; `mail` is on its way back.
@@ -70,28 +68,28 @@ pub enum Phase {
 
 /// The answer to a call.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Mail {
-    /// Granted, with what can be counted on.
-    Granted { lease: u128, grants: Vec<(Lock, Mode, u64)>, through: Option<u8> },
+pub(super) enum Mail {
+    /// Granted, with what can be counted on, and how many grants of its lease were ended by force.
+    Granted { lease: u128, grants: Vec<(Lock, Mode, u64)>, through: Option<u8>, forced: u64 },
     /// Not granted. `lost`: what was to be converted is gone too.
     No { lost: bool },
 }
 
 /// A lock that a client holds, as far as it knows.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Hold {
+pub(super) struct Hold {
     /// The lease it hangs on.
-    pub lease: u128,
+    pub(super) lease: u128,
     /// Which lock.
-    pub lock: Lock,
+    pub(super) lock: Lock,
     /// The mode in which the client may use it.
-    pub mode: Mode,
+    pub(super) mode: Mode,
     /// Its token.
-    pub token: u64,
+    pub(super) token: u64,
     /// Through which step it counts on a lease of its own; None: on nothing.
-    pub through: Option<u8>,
+    pub(super) through: Option<u8>,
     /// Of which ask it is.
-    pub step: u8,
+    pub(super) step: u8,
 }
 
 impl Client {
@@ -153,16 +151,21 @@ impl Client {
         }
     }
 
-    /// A renewal was answered: the lease is alive, and has lost so many grants by force. When these are more than the client
-    /// knew, it looks which it still has before it counts on any: `held` tells.
-    pub(super) fn renewed(&mut self, lease: u128, session: u128, through: Option<u8>, losses: u64, held: &[u64]) {
-        if losses > self.losses.get(&lease).copied().unwrap_or(0) {
+    /// It was told how many grants of a lease were ended by force. Unless it knew, it must look which are still there:
+    /// then it keeps only those that are `held`. Whether it must.
+    pub(super) fn told_of_force(&mut self, lease: u128, losses: u64, held: &[u64]) -> bool {
+        let known = self.losses.get(&lease).copied().unwrap_or(0);
+        if losses > known {
             self.losses.insert(lease, losses);
             for task in &mut self.tasks {
-                task.doubtful = matches!(task.phase, Phase::Asking { .. });
                 task.holds.retain(|hold| hold.lease != lease || held.contains(&hold.token));
             }
         }
+        losses != known
+    }
+
+    /// A renewal was answered: the lease is alive.
+    pub(super) fn renewed(&mut self, lease: u128, session: u128, through: Option<u8>) {
         if let Session::Open { through: known } = &mut self.session
             && lease == session
         {
@@ -183,29 +186,21 @@ impl Client {
 
 impl Task {
     /// It was granted these locks.
-    pub(super) fn take(&mut self, lease: u128, grants: &[(Lock, Mode, u64)], through: Option<u8>) -> bool {
+    pub(super) fn take(&mut self, lease: u128, grants: &[(Lock, Mode, u64)], through: Option<u8>) {
         let step = self.step;
         let hold = |&(lock, mode, token): &(Lock, Mode, u64)| Hold { lease, lock, mode, token, through, step };
         self.holds.extend(grants.iter().map(hold));
-        !grants.is_empty()
     }
 
-    /// What it holds of a lock was converted; false when it knows that its lease has ended since.
-    pub(super) fn convert(
-        &mut self,
-        lease: u128,
-        lock: Lock,
-        grant: Option<(Lock, Mode, u64)>,
-        through: Option<u8>,
-    ) -> bool {
+    /// What it holds of a lock was converted to `grant`, unless it knows that the lease has ended since; None: that is gone
+    /// already.
+    pub(super) fn convert(&mut self, lease: u128, lock: Lock, grant: Option<(Lock, Mode, u64)>, through: Option<u8>) {
         let Some((_, mode, token)) = grant else {
             self.holds.retain(|hold| hold.lock != lock);
-            return false;
+            return;
         };
-        let Some(hold) = self.holds.iter_mut().find(|hold| hold.lease == lease && hold.lock == lock) else {
-            return false;
-        };
-        (hold.mode, hold.token, hold.through) = (mode, token, hold.through.max(through));
-        true
+        for hold in self.holds.iter_mut().filter(|hold| hold.lease == lease && hold.lock == lock) {
+            (hold.mode, hold.token, hold.through) = (mode, token, hold.through.max(through));
+        }
     }
 }

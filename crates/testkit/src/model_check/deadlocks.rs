@@ -3,12 +3,14 @@
 use leasehold_state_machine::{Deadlock, Mode};
 
 use super::coverage::Seen;
-use super::run::Run;
 use super::events::{ask_of, owner_of};
 use super::message::{Kind, Message, RequestKey, session_id};
 use super::modes::fits;
-use super::state::{Rule, State};
-use super::tables::{Picture, Tables};
+use super::picture::Picture;
+use super::rule::Rule;
+use super::run::Run;
+use super::state::State;
+use super::tables::Tables;
 use super::world::{LOCKS, World};
 
 /// A client and a task of it: who waits, and for whom.
@@ -60,20 +62,15 @@ fn reaches(edges: &[Edge], from: Node, to: Node) -> bool {
 
 /// An acquire was answered as a deadlock, for the first time. Whether it would have closed a cycle is found out from the
 /// machine before it, and so is whether the cycle that was told is one.
-pub(super) fn check(
-    run: &Run,
-    state: &mut State,
-    old: &Tables,
-    (message, steps): (&Message, u8),
-    deadlock: &Deadlock,
-) {
+pub(super) fn check(run: &Run, state: &mut State, old: &Tables, (message, steps): (&Message, u8), deadlock: &Deadlock) {
     let Kind::Acquire { client, task, step, converts, .. } = message.kind else { return };
     let world = &run.world;
     // Time moves before the entry's command runs.
     let moved = old.after(run, None, steps);
     let Ok((tables, _)) = &*moved else { return };
     let picture = &tables.picture;
-    let upgraders = |lock: &&(u8, Mode)| picture.locks[usize::from(lock.0)].waiters.iter().any(|w| w.converts.is_some());
+    let upgraders =
+        |lock: &&(u8, Mode)| picture.locks[usize::from(lock.0)].waiters.iter().any(|w| w.converts.is_some());
     let ask = world.ask(client, task, step);
     if converts.is_some() && ask.locks.iter().any(|lock| upgraders(&lock)) {
         return run.coverage.add(Seen::SecondUpgrader);
@@ -88,7 +85,9 @@ pub(super) fn check(
     let told: Vec<Option<(Node, usize)>> = deadlock
         .cycle
         .iter()
-        .map(|step| Some((node_named(world, step.lease.0, &step.actor)?, LOCKS.iter().position(|l| **l == *step.name)?)))
+        .map(|step| {
+            Some((node_named(world, step.lease.0, &step.actor)?, LOCKS.iter().position(|l| **l == *step.name)?))
+        })
         .collect();
     let next = told.iter().cycle().skip(1);
     let real = told.iter().zip(next).all(|(from, to)| match (from, to) {

@@ -4,10 +4,11 @@ use leasehold_state_machine::{Event, EventKind, Granted, LossReason};
 
 use super::client::{Mail, Phase, Task};
 use super::coverage::Seen;
-use super::run::Run;
 use super::message::{Kind, RequestKey, request_key, session_id};
-use super::state::{Past, Rule, State};
-use super::tables::{Picture, Standing};
+use super::picture::{Picture, Standing};
+use super::rule::Rule;
+use super::run::Run;
+use super::state::{Past, State};
 use super::world::{AskLease, LOCKS, Lock, SHARED, World};
 
 /// Handles the events of one entry, in their order.
@@ -103,14 +104,7 @@ fn lock_number(name: &str) -> Lock {
     LOCKS.iter().position(|lock| *lock == name).map_or(Lock::MAX, |at| at as Lock)
 }
 
-fn note_grant(
-    run: &Run,
-    state: &mut State,
-    key: RequestKey,
-    attempt: u32,
-    granted: &Granted,
-    waited: bool,
-) {
+fn note_grant(run: &Run, state: &mut State, key: RequestKey, attempt: u32, granted: &Granted, waited: bool) {
     let Some((task, step)) = ask_of(state, key) else {
         return state.break_rule(Rule::OneEffectPerRequest, || format!("{key:?} was granted, and never asked"));
     };
@@ -166,7 +160,8 @@ fn note_loss(world: &World, state: &mut State, old: &Picture, name: &str, token:
 /// What a granted call is answered.
 pub(super) fn granted_mail(world: &World, state: &State, key: RequestKey, granted: &Granted) -> Mail {
     let grants = granted.grants.iter().map(|grant| (lock_number(&grant.name), grant.mode, grant.token.0)).collect();
-    let sent = state.clients[usize::from(key.0)].tasks.iter().find(|task| task.counter == key.1).map(|task| &task.phase);
+    let sent =
+        state.clients[usize::from(key.0)].tasks.iter().find(|task| task.counter == key.1).map(|task| &task.phase);
     let of_session = granted.lease == session_id(key.0);
     let through = match sent {
         Some(Phase::Asking { sent, .. }) if !granted.confirm && !of_session => {
@@ -174,7 +169,7 @@ pub(super) fn granted_mail(world: &World, state: &State, key: RequestKey, grante
         }
         _ => None,
     };
-    Mail::Granted { lease: granted.lease.0, grants, through }
+    Mail::Granted { lease: granted.lease.0, grants, through, forced: granted.forced }
 }
 
 /// Puts an answer on its way. A call is answered once, and only the client's last call is listened to.

@@ -2,9 +2,10 @@
 
 use leasehold_state_machine::{Command, LogTime, Operation, REMEMBER_MS};
 
+use super::picture::picture;
 use super::planted::Planted;
 use super::state::State;
-use super::tables::{apply, picture};
+use super::tables::apply;
 use super::world::{AskLease, World};
 
 /// Lets time pass in a copy of the machine, deadline by deadline, with nothing arriving. What is wrong, or None.

@@ -6,25 +6,26 @@ use leasehold_state_machine::{
     LockRequest, LogTime, OpenSession, Operation, REMEMBER_MS, Release, Renew, RenewLease, RequestId, Wait,
 };
 
+use super::picture::Picture;
 use super::planted::Planted;
-use super::tables::{NAMESPACE, Picture, log_time};
+use super::tables::{NAMESPACE, log_time};
 use super::world::{AskLease, LOCKS, Lock, World};
 
 /// Client and counter of a request id.
-pub type RequestKey = (u8, u8);
+pub(super) type RequestKey = (u8, u8);
 
 /// One command, as it was sent.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Message {
+pub(super) struct Message {
     /// The step in which it was sent, where that matters: it bounds the time at which it may still be applied.
-    pub taken: u8,
+    pub(super) taken: u8,
     /// What it says.
-    pub kind: Kind,
+    pub(super) kind: Kind,
 }
 
 /// See [`Message::kind`].
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Kind {
+pub(super) enum Kind {
     Open { client: u8 },
     Close { client: u8, lease: u128 },
     Acquire { client: u8, task: u8, step: u8, counter: u8, attempt: u8, lowest: u8, converts: Option<u64> },
@@ -35,20 +36,17 @@ pub enum Kind {
 }
 
 /// The id of a client's session.
-#[must_use]
-pub fn session_id(client: u8) -> LeaseId {
+pub(super) fn session_id(client: u8) -> LeaseId {
     LeaseId((u128::from(client) + 1) << 64)
 }
 
 /// The request id of a key.
-#[must_use]
-pub fn request_id((client, counter): RequestKey) -> RequestId {
+pub(super) fn request_id((client, counter): RequestKey) -> RequestId {
     RequestId { client: u64::from(client) + 1, counter: u64::from(counter) }
 }
 
 /// The key of a request id.
-#[must_use]
-pub fn request_key(id: RequestId) -> RequestKey {
+pub(super) fn request_key(id: RequestId) -> RequestKey {
     ((id.client - 1) as u8, id.counter as u8)
 }
 

@@ -16,12 +16,15 @@ mod checker;
 mod client;
 mod coverage;
 mod deadlocks;
+mod essence;
 mod events;
 mod liveness;
 mod message;
 mod modes;
 mod narrate;
+mod picture;
 mod planted;
+mod rule;
 mod rules;
 mod run;
 mod state;
@@ -33,5 +36,7 @@ pub mod worlds;
 pub use checker::{Report, check};
 pub use coverage::{Coverage, Seen};
 pub use planted::Planted;
-pub use state::{Flaw, Rule};
-pub use world::{A, Ask, AskLease, B, ClientPlan, EXCLUSIVE, LOCKS, Lock, SHARED, SessionPlan, TaskPlan, World, permits};
+pub use rule::{Flaw, Rule};
+pub use world::{
+    A, Ask, AskLease, B, ClientPlan, EXCLUSIVE, LOCKS, Lock, SHARED, SessionPlan, TaskPlan, World, permits,
+};

@@ -9,9 +9,10 @@ use super::deadlocks;
 use super::events::owner_of;
 use super::message::{RequestKey, request_key, session_id};
 use super::modes::{covers, fits};
+use super::picture::{LockPicture, Picture, Standing, Waiting};
+use super::rule::Rule;
 use super::run::Run;
-use super::state::{Rule, State};
-use super::tables::{LockPicture, Picture, Standing, Waiting};
+use super::state::State;
 use super::world::{LOCKS, World};
 
 /// A lock that a client may be using at this moment.
@@ -30,7 +31,8 @@ pub(super) fn of_beliefs(world: &World, state: &mut State) {
     let clients = (0..).zip(&state.clients);
     let beliefs: Vec<Belief> = clients.flat_map(|(number, client)| beliefs_of(number, client, state.now)).collect();
     // With lock-delays that outlast every lease, even a grant that was ended by force is given to nobody else too early.
-    let lasting = world.clients.iter().flat_map(|plan| &plan.tasks).flat_map(|task| &task.asks).all(|a| a.lock_delay > 0);
+    let lasting =
+        world.clients.iter().flat_map(|plan| &plan.tasks).flat_map(|task| &task.asks).all(|a| a.lock_delay > 0);
     for belief in &beliefs {
         let forced = was_forced(state, belief);
         if !forced && !is_true(&state.tables.picture, belief) {
@@ -105,7 +107,9 @@ pub(super) fn of_machine(run: &Run, state: &mut State, old: &Picture, events: &[
     });
     for request in granted {
         if let Some(waiter) = overtaken_by(request, old, picture) {
-            state.break_rule(Rule::NobodyIsOvertaken, || format!("{request:?} overtook {waiter:?}: {:?}", picture.locks));
+            state.break_rule(Rule::NobodyIsOvertaken, || {
+                format!("{request:?} overtook {waiter:?}: {:?}", picture.locks)
+            });
         }
     }
     if let Some(what) = outlives(world, picture) {
@@ -194,7 +198,7 @@ fn no_is_final(state: &mut State) {
 mod tests {
     use leasehold_state_machine::Mode;
 
-    use super::super::tables::Holder;
+    use super::super::picture::Holder;
     use super::*;
 
     fn holder(token: u64, mode: Mode) -> Holder {
@@ -240,7 +244,8 @@ mod tests {
     #[test]
     fn overtaken_waiter_is_found() {
         let before = picture(vec![holder(1, Mode::Shared)], vec![waiter(2, Mode::Exclusive), waiter(3, Mode::Shared)]);
-        let mut after = picture(vec![holder(1, Mode::Shared), holder(9, Mode::Shared)], vec![waiter(2, Mode::Exclusive)]);
+        let mut after =
+            picture(vec![holder(1, Mode::Shared), holder(9, Mode::Shared)], vec![waiter(2, Mode::Exclusive)]);
         after.requests = vec![((3, 1), Standing::Granted { attempt: 1, tokens: vec![9] })];
         assert_eq!(overtaken_by((3, 1), &before, &after), Some((2, 1)));
         after.locks[0].waiters.clear();

@@ -6,121 +6,54 @@ use std::sync::Arc;
 
 use super::client::{Client, Phase, Session, Task};
 use super::message::{Message, RequestKey};
-use super::tables::{self, Tables};
+use super::rule::{Flaw, Rule};
 use super::run::Run;
+use super::tables::{self, Tables};
 use super::world::{LOCKS, World};
 
 /// The machine, the clients and the network between them.
 #[derive(Debug, Clone)]
-pub struct State {
+pub(super) struct State {
     /// The real machine.
-    pub tables: Arc<Tables>,
+    pub(super) tables: Arc<Tables>,
     /// Steps that log time has taken.
-    pub now: u8,
+    pub(super) now: u8,
     /// In the order of the world's plan.
-    pub clients: Vec<Arc<Client>>,
+    pub(super) clients: Vec<Arc<Client>>,
     /// All that was ever sent.
-    pub sent: Arc<BTreeSet<Message>>,
+    pub(super) sent: Arc<BTreeSet<Message>>,
     /// What the rules remember of the way here.
-    pub ghost: Arc<Ghost>,
+    pub(super) ghost: Arc<Ghost>,
     /// The rule that the last step broke.
-    pub flaw: Option<Flaw>,
+    pub(super) flaw: Option<Flaw>,
 }
 
 /// What the rules remember, beside the machine and without it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
-pub struct Ghost {
+pub(super) struct Ghost {
     /// Of requests.
-    pub requests: BTreeMap<RequestKey, Past>,
+    pub(super) requests: BTreeMap<RequestKey, Past>,
     /// Tokens whose grants were ended by force.
-    pub forced: BTreeSet<u64>,
+    pub(super) forced: BTreeSet<u64>,
     /// Lock-delays by lock: the last step of each.
-    pub delays: [Option<u8>; LOCKS.len()],
+    pub(super) delays: [Option<u8>; LOCKS.len()],
     /// Sessions that have ended, by client.
-    pub ended_sessions: BTreeSet<u8>,
+    pub(super) ended_sessions: BTreeSet<u8>,
     /// The greatest token so far.
-    pub top_token: u64,
+    pub(super) top_token: u64,
 }
 
 /// What the rules remember of one request.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
-pub struct Past {
+pub(super) struct Past {
     /// The greatest attempt that was applied, or cancelled.
-    pub applied: u32,
+    pub(super) applied: u32,
     /// The greatest attempt whose sender was told that it has nothing.
-    pub refused: u32,
+    pub(super) refused: u32,
     /// The last attempt that was granted.
-    pub granted: Option<u32>,
+    pub(super) granted: Option<u32>,
     /// That grant was undone by a cancel.
-    pub undone: bool,
-}
-
-/// A broken rule.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Flaw {
-    /// Which.
-    pub rule: Rule,
-    /// What is wrong.
-    pub what: String,
-}
-
-/// What must hold in every state, or of every step.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Rule {
-    /// The holders of a lock are compatible.
-    HoldersAreCompatible,
-    /// What a client may count on is so.
-    BeliefsAreTrue,
-    /// No two clients count on what is not compatible.
-    BeliefsAreCompatible,
-    /// Every token is greater than all before it.
-    TokensGrow,
-    /// Nobody waits where nothing is in the way.
-    NobodyWaitsInVain,
-    /// Nobody is granted a lock past somebody who waits for it and is in the way.
-    NobodyIsOvertaken,
-    /// Holders and waiters hang on leases that are alive, nothing that is due is left, and no session comes back.
-    NothingOutlivesItsLease,
-    /// An attempt whose sender was told "no" holds and awaits nothing later.
-    NoIsFinal,
-    /// One effect per request id.
-    OneEffectPerRequest,
-    /// A deadlock is answered only where waits close a cycle.
-    DeadlocksAreReal,
-    /// No cycle of waits stands.
-    NoCycleStands,
-    /// With nothing but time, everything is freed and forgotten.
-    TimeFreesEverything,
-    /// A lock that was lost by expiry or force is not granted before its lock-delay is over.
-    DelaysAreKept,
-    /// What an honest client sends is never called malformed, misused or answered before.
-    HonestCommandsAreServed,
-    /// The machine does not panic, and its rows make it again.
-    MachineStands,
-}
-
-impl Rule {
-    /// Its name.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::HoldersAreCompatible => "holders are compatible",
-            Self::BeliefsAreTrue => "beliefs are true",
-            Self::BeliefsAreCompatible => "beliefs are compatible",
-            Self::TokensGrow => "tokens grow",
-            Self::NobodyWaitsInVain => "nobody waits in vain",
-            Self::NobodyIsOvertaken => "nobody is overtaken",
-            Self::NothingOutlivesItsLease => "nothing outlives its lease",
-            Self::NoIsFinal => "no is final",
-            Self::OneEffectPerRequest => "one effect per request",
-            Self::DeadlocksAreReal => "deadlocks are real",
-            Self::NoCycleStands => "no cycle stands",
-            Self::TimeFreesEverything => "time frees everything",
-            Self::DelaysAreKept => "delays are kept",
-            Self::HonestCommandsAreServed => "honest commands are served",
-            Self::MachineStands => "the machine stands",
-        }
-    }
+    pub(super) undone: bool,
 }
 
 impl State {
@@ -134,7 +67,7 @@ impl State {
                 Some(session) if session.open => Session::Open { through: Some(session.ttl.min(world.steps)) },
                 Some(_) => Session::Unopened,
             },
-            tasks: vec![Task { step: 0, counter: 0, phase: Phase::Ready, doubtful: false, holds: Vec::new() }; plan.tasks.len()],
+            tasks: vec![Task { step: 0, counter: 0, phase: Phase::Ready, holds: Vec::new() }; plan.tasks.len()],
             renewals: 0,
             forced: false,
             losses: BTreeMap::new(),
@@ -164,6 +97,11 @@ impl State {
 
     pub(super) fn ghost_mut(&mut self) -> &mut Ghost {
         Arc::make_mut(&mut self.ghost)
+    }
+
+    /// Tokens of all grants, as one who looks is told.
+    pub(super) fn held(&self) -> Vec<u64> {
+        self.tables.picture.locks.iter().flat_map(|lock| &lock.holders).map(|holder| holder.token).collect()
     }
 
     pub(super) fn past_mut(&mut self, request: RequestKey) -> &mut Past {

@@ -10,8 +10,7 @@ use super::planted::Planted;
 use super::rules;
 use super::run::Run;
 use super::state::State;
-use super::tables::Picture;
-use super::world::{Ask, AskLease, Lock, SHARED, World};
+use super::world::{Ask, AskLease, SHARED, World};
 
 /// The state after a step; None where it changes nothing.
 pub(super) fn step(run: &Run, before: &State, action: &Action) -> Option<State> {
@@ -124,7 +123,7 @@ fn retry(world: &World, state: &mut State, client: u8, task: u8, broken: bool) {
     let (step, counter) = (own.step, own.counter);
     let (Phase::Asking { attempt: last, .. } | Phase::Settled { attempt: last, .. }) = own.phase else { return };
     let attempt = last + 1;
-    (own.phase, own.doubtful) = (Phase::Asking { attempt, sent, mail: None }, false);
+    own.phase = Phase::Asking { attempt, sent, mail: None };
     let lock = world.ask(client, task, step).locks[0].0;
     let converts = own.holds.iter().find(|hold| hold.lock == lock).map(|hold| hold.token);
     let converts = converts.filter(|_| world.ask(client, task, step).lease == AskLease::Convert);
@@ -137,45 +136,34 @@ fn retry(world: &World, state: &mut State, client: u8, task: u8, broken: bool) {
 
 /// A task hears the answer to its call.
 fn hear(world: &World, state: &mut State, client: u8, task: u8) {
-    let now = state.now;
-    let tables = Arc::clone(&state.tables);
-    let owner = state.client_mut(client);
-    let has_session = owner.has_session();
-    let own = &mut owner.tasks[usize::from(task)];
+    let own = task_of(state, client, task);
+    let (counter, asked) = (own.counter, world.ask(client, task, own.step));
     let Phase::Asking { attempt, mail: Some(mail), .. } = own.phase.clone() else { return };
-    let asked = world.ask(client, task, own.step);
-    let converted = asked.locks[0].0;
-    let mut refused = None;
-    let got = match mail {
+    own.phase = Phase::Settled { attempt, got: matches!(mail, Mail::Granted { .. }) };
+    match mail {
         Mail::No { lost } => {
-            if lost && asked.lease == AskLease::Convert {
-                own.holds.retain(|hold| hold.lock != converted);
-            }
-            refused = Some((client, own.counter));
-            false
+            let converted = asked.locks[0].0;
+            let gone = lost && asked.lease == AskLease::Convert;
+            own.holds.retain(|hold| !gone || hold.lock != converted);
+            let past = state.past_mut((client, counter));
+            past.refused = past.refused.max(u32::from(attempt));
         }
-        Mail::Granted { lease, mut grants, through } => {
-            if own.doubtful {
-                grants.retain(|(lock, _, token)| is_held(&tables.picture, *lock, *token));
-            }
-            let through = misjudged(world, asked, now, through);
+        Mail::Granted { lease, grants, through, forced } => {
+            let through = misjudged(world, asked, state.now, through);
+            let held = state.held();
+            let owner = state.client_mut(client);
+            let looks = owner.told_of_force(lease, forced, &held) && world.planted != Some(Planted::IgnoresForce);
+            let grants: Vec<_> = grants.into_iter().filter(|grant| !looks || held.contains(&grant.2)).collect();
+            let ended = asked.lease == AskLease::Session && !owner.has_session();
+            let own = &mut owner.tasks[usize::from(task)];
             match asked.lease {
-                AskLease::Convert => own.convert(lease, converted, grants.first().copied(), through),
-                // Its session has ended, by all that it knows: so has this grant.
-                AskLease::Session if !has_session => false,
+                // By all that it knows its session has ended: so has this grant.
+                AskLease::Session if ended => {}
                 AskLease::Session | AskLease::Own(_) => own.take(lease, &grants, through),
+                AskLease::Convert => own.convert(lease, asked.locks[0].0, grants.first().copied(), through),
             }
         }
-    };
-    (own.phase, own.doubtful) = (Phase::Settled { attempt, got }, false);
-    if let Some(request) = refused {
-        let past = state.past_mut(request);
-        past.refused = past.refused.max(u32::from(attempt));
     }
-}
-
-fn is_held(picture: &Picture, lock: Lock, token: u64) -> bool {
-    picture.locks[usize::from(lock)].holders.iter().any(|holder| holder.token == token)
 }
 
 /// What mistakes that are planted make of the step through which a grant can be counted on.

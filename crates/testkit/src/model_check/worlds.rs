@@ -119,7 +119,7 @@ pub fn dying_sessions(size: Size) -> World {
     let first = ClientPlan::in_session(1, vec![ask(0).releasing()]).renewing(size.of(0, 1)).crashing();
     let second = ClientPlan::in_session(2, vec![ask(3)]).crashing();
     let third = ClientPlan::in_session(2, vec![ask(2)]).renewing(size.of(0, 1)).closing();
-    World::new("dying sessions", size.of(3, 4), vec![first, second, third]).showing(&[
+    World::new("dying sessions", 3, vec![first, second, third]).showing(&[
         SessionExpiredWithWaiter,
         LeaseOfCrashedExpired,
         SessionClosed,
@@ -311,9 +311,12 @@ pub fn late_expiry(size: Size) -> World {
     let first = ClientPlan::in_session(1, vec![Ask::session(&[(A, EXCLUSIVE)], 0).releasing()]);
     let second = ClientPlan::in_session(2, vec![Ask::session(&[(A, EXCLUSIVE)], 2).cancelling()]).renewing(1);
     let third = ClientPlan::asking(vec![Ask::own(&[(A, EXCLUSIVE)], 1, 1).attempts(size.of(1, 2))]);
-    World::new("late expiry", size.of(3, 4), vec![first, second, third])
-        .expiring_at_most(1)
-        .showing(&[DueItemLeft, GrantAfterWait, WaitTimedOut, SessionExpiredWithWaiter])
+    World::new("late expiry", size.of(3, 4), vec![first, second, third]).expiring_at_most(1).showing(&[
+        DueItemLeft,
+        GrantAfterWait,
+        WaitTimedOut,
+        SessionExpiredWithWaiter,
+    ])
 }
 
 /// Clients that tell what they have been answered, so that tombstones go early.

@@ -58,7 +58,9 @@ pub(super) async fn supervise(
     let (clock, margins) = (Clock::system(), Margins::of(ttl));
     let until = clock.now().after(guard.deadline_left());
     // By the main thread: its end, not that of the process, is what the reaper would hear of.
-    let mut reaper = ReaperArgs::command(&theirs, until, margins, command);
+    let terminal = Terminal::controlling();
+    let home = terminal.as_ref().and_then(Terminal::to_give);
+    let mut reaper = ReaperArgs::command(&theirs, until, margins, home, command);
     for (name, value) in &environment.0 {
         match value {
             Some(value) => reaper.env(name, value),
@@ -67,11 +69,12 @@ pub(super) async fn supervise(
     }
     let mut reaper = reaper.spawn().map_err(failed)?;
     let mut theirs = Some(theirs);
-    let terminal = Terminal::controlling();
+    let direct = home.is_some();
     let mut watch = Watch {
         subject,
         orders,
         terminal,
+        direct,
         clock,
         margins,
         until,
@@ -112,6 +115,8 @@ struct Watch<'a> {
     subject: &'a Subject<'a>,
     orders: Outgoing,
     terminal: Option<Terminal>,
+    /// The command has the terminal whenever our job is in the foreground.
+    direct: bool,
     clock: Clock,
     margins: Margins,
     /// When nothing of the command may be left, as the reaper knows it.
@@ -130,17 +135,13 @@ impl Watch<'_> {
             Report::Started(group) => {
                 self.group = Some(group);
                 if let Some(terminal) = &mut self.terminal
-                    && Terminal::is_direct()
+                    && self.direct
                 {
-                    terminal.give(group);
+                    terminal.is_taken_by(group);
                 }
             }
             Report::Stopped(by) => self.stopped(by),
-            Report::Expiring => {
-                if self.lost.is_none() {
-                    self.losing("its lease runs out and cannot be renewed".to_owned());
-                }
-            }
+            Report::Expiring => self.running_out(),
             Report::Exited(code) => {
                 self.exited = Some(code);
                 self.take_terminal_back();
@@ -161,7 +162,7 @@ impl Watch<'_> {
         }
         // Back in the foreground, perhaps.
         if let (Some(terminal), Some(group), None) = (&mut self.terminal, self.group, self.exited)
-            && Terminal::is_direct()
+            && self.direct
         {
             terminal.give(group);
         }
@@ -175,6 +176,7 @@ impl Watch<'_> {
         }
         if self.until.since(now) <= self.margins.kill / 2 {
             self.overdue = true;
+            self.running_out();
             descendants::kill();
         }
     }
@@ -188,6 +190,12 @@ impl Watch<'_> {
         self.until = self.until.min(self.clock.now().after(grace + self.margins.kill));
         self.orders.send(&Order::Until(self.until));
         self.orders.send(&Order::End(grace));
+    }
+
+    fn running_out(&mut self) {
+        if self.lost.is_none() {
+            self.losing("its lease runs out and cannot be renewed".to_owned());
+        }
     }
 
     fn losing(&mut self, why: String) {

@@ -8,9 +8,10 @@
 use std::fs::File;
 use std::io::IsTerminal;
 
-use nix::sys::signal::SigSet;
 use rustix::process::{Pid, Signal, getpgid, getpgrp, getpid, getppid, getsid, kill_current_process_group};
-use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr, tcsetpgrp};
+use rustix::termios::{Termios, tcgetattr, tcgetpgrp, tcsetpgrp};
+
+use crate::reaper::foreground::{controlling_terminal, make_foreground};
 
 /// The controlling terminal of this process.
 #[derive(Debug)]
@@ -20,7 +21,7 @@ pub(super) struct Terminal {
     home: Pid,
     /// The command's process group, while it has the terminal.
     given: Option<Pid>,
-    /// How the terminal was set when it was first given away.
+    /// How the terminal was set before.
     settings: Option<Termios>,
 }
 
@@ -36,22 +37,27 @@ pub(super) enum Stop {
 impl Terminal {
     /// `None` for a process without one.
     pub(super) fn controlling() -> Option<Self> {
-        let file = File::options().read(true).write(true).open("/dev/tty").ok()?;
-        Some(Self { file, home: getpgrp(), given: None, settings: None })
+        let file = controlling_terminal()?;
+        let settings = tcgetattr(&file).ok();
+        Some(Self { file, home: getpgrp(), given: None, settings })
     }
 
-    /// Whether the command talks to the terminal on both ends, so that nobody else of our group can need it.
-    pub(super) fn is_direct() -> bool {
-        std::io::stdin().is_terminal() && std::io::stdout().is_terminal()
+    /// Our process group, if the command is to have the terminal from the beginning: if we have it now, and the command is
+    /// to talk to it on both ends, so that nobody else of our group can need it.
+    pub(super) fn to_give(&self) -> Option<Pid> {
+        let direct = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+        (direct && self.is_ours()).then_some(self.home)
+    }
+
+    /// The command takes the terminal itself, as its first act.
+    pub(super) fn is_taken_by(&mut self, group: Pid) {
+        self.given = Some(group);
     }
 
     /// Makes `group` the foreground group, if we are that ourselves.
     pub(super) fn give(&mut self, group: Pid) {
         if !self.is_ours() {
             return;
-        }
-        if self.settings.is_none() {
-            self.settings = tcgetattr(&self.file).ok();
         }
         // A group that has ended meanwhile cannot have it.
         if tcsetpgrp(&self.file, group).is_ok() {
@@ -65,32 +71,18 @@ impl Terminal {
         if self.given.take().is_none() {
             return;
         }
-        let settings = self.settings.clone().filter(|_| restore);
-        let (file, home) = (&self.file, self.home);
-        // From the background this stops a process, unless the thread blocks that signal: a thread of its own, so that
-        // nothing that is started later inherits it.
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                let mut signals = SigSet::empty();
-                signals.add(nix::sys::signal::SIGTTOU);
-                if signals.thread_block().is_err() {
-                    return;
-                }
-                // A terminal that has been hung up is no longer anybody's.
-                let _ = tcsetpgrp(file, home);
-                if let Some(settings) = settings {
-                    let _ = tcsetattr(file, OptionalActions::Now, &settings);
-                }
-            });
-        });
+        make_foreground(&self.file, self.home, self.settings.as_ref().filter(|_| restore));
     }
 
     /// The command's group was stopped: what now? If our whole job is to stop, this returns when it goes on.
     pub(super) fn stopped(&mut self, group: Pid, by: Signal) -> Stop {
         let wants_terminal = by == Signal::TTIN || by == Signal::TTOU;
-        if wants_terminal && self.is_ours() {
+        if wants_terminal {
             self.give(group);
-            return Stop::GoOn;
+            // Now, or since it was stopped.
+            if self.is_of(group) {
+                return Stop::GoOn;
+            }
         }
         if !has_job_control(self.home) {
             // Nobody could let us go on. ^Z has no effect then, as for every process without a shell above it.
@@ -107,7 +99,11 @@ impl Terminal {
     }
 
     fn is_ours(&self) -> bool {
-        tcgetpgrp(&self.file).is_ok_and(|group| group == self.home)
+        self.is_of(self.home)
+    }
+
+    fn is_of(&self, group: Pid) -> bool {
+        tcgetpgrp(&self.file).is_ok_and(|foreground| foreground == group)
     }
 }
 
