@@ -6,10 +6,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use leasehold_state_machine::{DEADLOCK_CYCLE_MAX, Deadlock, DeadlockStep, LeaseId, Mode, Outcome};
+use leasehold_state_machine::{DEADLOCK_CYCLE_MAX, Deadlock, DeadlockStep, LeaseId, Outcome};
 
 use crate::Model;
-use crate::queue::fits;
+use crate::queue::go_together;
 use crate::tables::{LockKey, Want};
 
 type Node = (LeaseId, String);
@@ -82,10 +82,6 @@ impl Model {
         }
         graph
     }
-}
-
-fn go_together(a: Mode, b: Mode) -> bool {
-    fits(std::iter::once(a), b)
 }
 
 /// None: it named no actor, or hangs on nothing yet.

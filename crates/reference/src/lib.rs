@@ -23,6 +23,8 @@ mod tables;
 mod tokens;
 mod views;
 
+pub use queue::go_together;
+
 use leasehold_state_machine::{
     Batch, Bounds, Command, EntryId, Event, EventKind, LEVEL_FIRST, LeaseRequest, Limits, LogTime, Mode, Operation,
     Outcome, Refusal, Revision,

@@ -25,6 +25,12 @@ pub(crate) fn fits(mut others: impl Iterator<Item = Mode>, mode: Mode) -> bool {
     }
 }
 
+/// Whether two grants of one lock can be held together.
+#[must_use]
+pub fn go_together(a: Mode, b: Mode) -> bool {
+    fits(std::iter::once(a), b)
+}
+
 impl Model {
     /// Whether a request fits at a lock, at its place in the queue (None: at the end).
     pub(crate) fn fits_at(&self, want: &Want, key: &LockKey, place: Option<u64>) -> bool {
