@@ -19,7 +19,7 @@ use crate::types::{Acquisition, TryAcquire};
 /// Every future is safe to drop: what it had asked for is cancelled in the background, until that is answered.
 ///
 /// A time to live belongs to a lease of its own:
-/// ```compile_fail
+/// ```compile_fail,E0599
 /// # fn ttl(client: leasehold_client::Client) {
 /// let _ = client.lock("orders").ttl(std::time::Duration::from_secs(5));
 /// # }
@@ -30,13 +30,13 @@ use crate::types::{Acquisition, TryAcquire};
 /// # }
 /// ```
 /// A mode is chosen once:
-/// ```compile_fail
+/// ```compile_fail,E0599
 /// # fn twice(client: leasehold_client::Client) {
 /// let _ = client.lock("orders").shared().permits(1, 3);
 /// # }
 /// ```
 /// Nobody keeps a lock without a guard alive, so only one with a lease of its own can be acquired so:
-/// ```compile_fail
+/// ```compile_fail,E0599
 /// # fn raw(client: leasehold_client::Client) {
 /// let _ = client.lock("orders").acquire_raw(leasehold_client::Wait::Try);
 /// # }

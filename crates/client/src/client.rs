@@ -28,11 +28,11 @@ use crate::watch::{Watch, WatchTarget};
 /// the last clone, guard and session handle, and everything else ends then too.
 #[derive(Debug, Clone)]
 pub struct Client {
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) shared: Arc<ClientCore>,
 }
 
 /// What all clones of a client share, and no guard keeps alive.
-pub(crate) struct Shared {
+pub(crate) struct ClientCore {
     pub(crate) inner: Arc<Inner>,
     pub(crate) default: DefaultSession,
     pub(crate) reentries: Arc<Reentries>,
@@ -40,7 +40,7 @@ pub(crate) struct Shared {
     sessions: Mutex<Vec<Weak<SessionCore>>>,
 }
 
-impl Shared {
+impl ClientCore {
     /// A session was opened by this client.
     pub(crate) fn remember(&self, core: &Arc<SessionCore>) {
         let mut sessions = self.sessions.lock();
@@ -49,9 +49,9 @@ impl Shared {
     }
 }
 
-impl fmt::Debug for Shared {
+impl fmt::Debug for ClientCore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shared").field("options", &self.inner.options).finish_non_exhaustive()
+        f.debug_struct("ClientCore").field("options", &self.inner.options).finish_non_exhaustive()
     }
 }
 
@@ -65,8 +65,12 @@ impl Client {
         if inner.endpoints.stream(None, bound + Duration::from_millis(50)).await.is_none() {
             return Err(Error::Unavailable { message: inner.endpoints.problems() });
         }
-        let shared =
-            Shared { inner, default: DefaultSession::default(), reentries: Arc::default(), sessions: Mutex::default() };
+        let shared = ClientCore {
+            inner,
+            default: DefaultSession::default(),
+            reentries: Arc::default(),
+            sessions: Mutex::default(),
+        };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -177,7 +181,7 @@ impl Client {
     pub async fn shutdown(&self, bound: Duration) -> bool {
         let inner = self.inner();
         let end = inner.clock.now().after(bound);
-        let _default = self.shared.default.take();
+        self.shared.default.retire();
         let sessions = std::mem::take(&mut *self.shared.sessions.lock());
         let closing =
             sessions.iter().filter_map(Weak::upgrade).map(|core| async move { core.close(bound).await.is_ok() });

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use crate::acquire::{Obtained, Wait, give_up_at, obtain};
 use crate::call::millis;
-use crate::client::Shared;
+use crate::client::ClientCore;
 use crate::clock::Moment;
 use crate::error::Error;
 use crate::held_lease::{HeldLease, LeaseKind};
 use crate::hold::Hold;
 use crate::inner::Inner;
+use crate::loss::Loss;
 use crate::mode::LockSpec;
 use crate::options::TTL_DEFAULT;
 use crate::request::{AcquireSpec, LeaseSpec};
@@ -31,7 +32,7 @@ pub(crate) enum Under {
 /// An acquire in the making.
 #[derive(Debug, Clone)]
 pub(crate) struct Draft {
-    shared: Arc<Shared>,
+    shared: Arc<ClientCore>,
     under: Under,
     pub(crate) spec: AcquireSpec,
 }
@@ -45,7 +46,7 @@ pub(crate) enum Taken {
 }
 
 impl Draft {
-    pub(crate) fn new(shared: Arc<Shared>, under: Under, locks: Vec<LockSpec>) -> Self {
+    pub(crate) fn new(shared: Arc<ClientCore>, under: Under, locks: Vec<LockSpec>) -> Self {
         let spec = AcquireSpec {
             namespace: shared.inner.options.namespace.clone(),
             locks,
@@ -133,12 +134,14 @@ impl Draft {
                 let core = self.default_session(give_up).await?;
                 match under_session(&core, &spec, wait, give_up).await {
                     // A new session goes on waiting, at the end of the queue.
-                    Err(Error::SessionLost { loss }) if !self.inner().stop.is_cancelled() => {
+                    // Whoever closes the session wants no other one.
+                    Err(Error::SessionLost { loss }) if loss != Loss::Closed => {
                         tracing::debug!(session = %core.id, %loss, "an acquire goes on under a new session");
                         if give_up.is_some_and(|end| self.inner().clock.now() >= end) {
                             return Ok(Taken::TimedOut);
                         }
                     }
+                    Err(Error::SessionLost { .. }) if self.inner().stop.is_cancelled() => return Err(Error::Closed),
                     result => return result,
                 }
             },
@@ -189,7 +192,7 @@ async fn under_session(
         Ok(obtained) => taken(obtained, |acquired| Hold::in_session(core.clone(), spec.namespace, acquired.grants)),
         Err(error) if error.is_no_session() => {
             core.reported_gone().await;
-            let loss = core.loss().unwrap_or(crate::loss::Loss::SessionEnded { reason: None });
+            let loss = core.loss().unwrap_or(Loss::SessionEnded { reason: None });
             Err(Error::SessionLost { loss })
         }
         Err(error) => Err(error),

@@ -26,13 +26,13 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// [`Guard::token`] to the resource and let it refuse older ones.
 ///
 /// Two guards of one grant cannot be made:
-/// ```compile_fail
+/// ```compile_fail,E0599
 /// fn twice(guard: leasehold_client::Guard) -> (leasehold_client::Guard, leasehold_client::Guard) {
 ///     (guard.clone(), guard)
 /// }
 /// ```
 /// A lock that was given back cannot be used:
-/// ```compile_fail
+/// ```compile_fail,E0382
 /// async fn after(guard: leasehold_client::Guard) {
 ///     guard.release().await;
 ///     guard.token();
@@ -139,12 +139,21 @@ impl Guard<Exclusive> {
 }
 
 /// Only a shared lock can be upgraded, and only an exclusive one downgraded:
-/// ```compile_fail
+/// ```
+/// use leasehold_client::{Exclusive, Guard, Shared};
+/// async fn up(guard: Guard<Shared>) {
+///     let _ = guard.upgrade().await;
+/// }
+/// async fn down(guard: Guard<Exclusive>) {
+///     let _ = guard.downgrade().await;
+/// }
+/// ```
+/// ```compile_fail,E0599
 /// async fn up(guard: leasehold_client::Guard<leasehold_client::Exclusive>) {
 ///     let _ = guard.upgrade().await;
 /// }
 /// ```
-/// ```compile_fail
+/// ```compile_fail,E0599
 /// async fn down(guard: leasehold_client::Guard<leasehold_client::Permits>) {
 ///     let _ = guard.downgrade().await;
 /// }

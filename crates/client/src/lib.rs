@@ -13,11 +13,34 @@
 //! ```
 //!
 //! A [`Client`] keeps one stream to every node and follows failover: a request that got no answer is sent again
-//! elsewhere under the same id, so it has one effect. A [`Guard`] is renewed in the background, counts its own deadline
-//! from the send of the request, and says when the lock is lost.
+//! elsewhere under the same id, so it has one effect. Its locks hang on one [`Session`], which it opens with the first of
+//! them and keeps alive with one renewal for all. Guards count their own deadline from the send of the renewals and say
+//! when the lock is lost, and why.
 //!
-//! What is deliberately absent: polling for a lock (the cluster answers when it is granted), and any trust in the wall
-//! clock ([`clock`] reads `CLOCK_BOOTTIME` only).
+//! # The main paths
+//! - One lock: [`Client::lock`], then [`shared`](LockBuilder::shared) or [`permits`](LockBuilder::permits) if it is not to be
+//!   exclusive, then [`acquire`](LockBuilder::acquire), [`acquire_timeout`](LockBuilder::acquire_timeout) or
+//!   [`try_acquire`](LockBuilder::try_acquire). It comes as a [`Guard`] whose type knows the mode.
+//! - Several at once, all or nothing, modes mixed: [`Client::locks`], which come as a [`MultiGuard`].
+//! - From shared to exclusive and back without letting go: [`Guard::upgrade`], [`Guard::downgrade`].
+//! - What protects a resource: [`Guard::token`], which the resource compares; see `examples/fenced_storage.rs`.
+//! - What ends a lock early: [`Guard::lost`], [`Guard::left_at_most`], [`Guard::cancellation_token`].
+//! - More sessions, or one that somebody else opened: [`Client::session`], [`Client::attach_session`]. A lock that is to live and
+//!   die alone: [`LockBuilder::own_lease`].
+//! - Tasks that lock one another out: name an [`Actor`], and the one that would close the cycle gets
+//!   [`Error::Deadlock`]. A task that takes the same lock again: [`Client::reentrant`].
+//! - Who leads: [`Client::election`], see `examples/election.rs`. What happens: [`Client::watch`].
+//! - The end: [`Client::shutdown`] gives all locks back at once.
+//! - Tools, which pass tokens and ids on: [`Client::raw`], [`Client::release`], [`Client::renew`] and the like.
+//!
+//! Every future may be dropped. What it had asked for is cancelled in the background until that is answered; where a
+//! dropped future means more than that, its documentation says so.
+//!
+//! Sessions, modes, values and the like need a cluster at format level 2; below it only exclusive locks with leases of their
+//! own are granted, and everything else is [`Error::Refused`].
+//!
+//! What is deliberately absent: polling for a lock (the cluster answers when it is granted), any trust in the wall clock
+//! ([`clock`] reads `CLOCK_BOOTTIME` only), and any guess from the thread or task that runs who is asking.
 
 mod acquire;
 mod actor;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::acquire::{Obtained, Wait, give_up_at, obtain};
 use crate::actor::Actor;
-use crate::client::Shared;
+use crate::client::ClientCore;
 use crate::draft::{Draft, Under};
 use crate::error::Error;
 use crate::ids::SessionId;
@@ -25,7 +25,7 @@ pub struct RawAcquire {
 }
 
 impl RawAcquire {
-    pub(crate) fn new(shared: Arc<Shared>, locks: Vec<LockSpec>) -> Self {
+    pub(crate) fn new(shared: Arc<ClientCore>, locks: Vec<LockSpec>) -> Self {
         let mut draft = Draft::new(shared, Under::Default, locks);
         draft.ttl(TTL_DEFAULT);
         Self { draft }

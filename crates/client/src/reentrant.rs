@@ -12,7 +12,7 @@ use crate::Wait;
 use crate::acquire::give_up_at;
 use crate::actor::Actor;
 use crate::builder::LockBuilder;
-use crate::client::{Client, Shared};
+use crate::client::{Client, ClientCore};
 use crate::error::Error;
 use crate::guard::Guard;
 use crate::runtime::within;
@@ -45,7 +45,7 @@ pub struct ReentrantLock {
 }
 
 impl ReentrantLock {
-    pub(crate) fn new(shared: Arc<Shared>, name: String) -> Self {
+    pub(crate) fn new(shared: Arc<ClientCore>, name: String) -> Self {
         Self { client: Client { shared }, name: name.into() }
     }
 

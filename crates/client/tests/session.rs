@@ -315,19 +315,39 @@ async fn shutdown_gives_all_locks_back_at_once_and_tells_their_guards_first() {
     let (mut cluster, client) = connected(1).await;
     let a = guard(&mut cluster, &client, "a", 1).await;
     let extra = client.session().open().await.unwrap();
+    let waiting = tokio::spawn(client.lock("b").acquire());
+    let _queued = cluster.next_acquire().await;
     cluster.by_hand();
     let of_client = client.clone();
     let closing = tokio::spawn(async move { of_client.shutdown(20 * SECOND).await });
     let mut closed = Vec::new();
     while closed.len() < 2 {
         let asked = cluster.next_but_renewals().await;
-        if let Operation::CloseLease(close) = &asked.operation {
+        assert!(!matches!(asked.operation, Operation::OpenSession(_)), "the wait opens no other session");
+        if matches!(asked.operation, Operation::Cancel(_)) {
+            asked.cancelled().await;
+        } else if let Operation::CloseLease(close) = &asked.operation {
             assert!(!a.is_held() || close.lease != a.lease().as_str());
             closed.push(close.lease.clone());
             asked.answer(Answer::CloseLease(v1::CloseLeaseResponse { closed: true, grants_ended: 1 })).await;
         }
     }
+    while !closing.is_finished() {
+        // The cancel of the wait may still be to come.
+        tokio::select! {
+            asked = cluster.next_but_renewals() => {
+                assert!(!matches!(asked.operation, Operation::OpenSession(_)), "the wait opens no other session");
+                if matches!(asked.operation, Operation::Cancel(_)) {
+                    asked.cancelled().await;
+                }
+            }
+            () = tokio::task::yield_now() => {}
+        }
+    }
     assert!(closing.await.unwrap());
+    let ended = waiting.await.unwrap().unwrap_err();
+    assert!(matches!(ended, Error::SessionLost { loss: Loss::Closed } | Error::Closed), "{ended}");
+    assert!(matches!(client.lock("c").acquire().await, Err(Error::Closed)));
     assert!(closed.contains(&a.lease().to_string()) && closed.contains(&extra.id().to_string()));
     assert_eq!(a.loss(), Some(Loss::Closed));
 }

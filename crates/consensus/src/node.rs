@@ -1,25 +1,24 @@
 //! The handle that the frontend holds, and how the parts of a node are put together.
 
+mod submit;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::future::join_all;
-use leasehold_state_machine::{
-    CALL_MS_MAX, Command, Event, LogTime, Operation, Outcome, Refusal, STEP_MS_MAX, SetLevel, StateMachine, codec,
-};
+use leasehold_state_machine::{Event, LogTime, Operation, Outcome, SetLevel, StateMachine};
 use openraft::async_runtime::WatchReceiver as _;
 use parking_lot::{Mutex, RwLockReadGuard};
 use tokio::net::TcpListener;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::applier::{Applier, Snapshots};
 use crate::checkpointer::Checkpointer;
-use crate::clock::{deadline_after, time_until};
-use crate::errors::{ReadError, StartError, StopReason, SubmitError};
+use crate::clock::deadline_after;
+use crate::errors::{ReadError, StartError, StopReason};
 use crate::formation::Formation;
 use crate::forward::Forwarder;
 use crate::identity::IdentityFile;
@@ -27,7 +26,7 @@ use crate::leadership::Leadership;
 use crate::log_store::LogStore;
 use crate::network::Network;
 use crate::peer_server::PeerService;
-use crate::proposer::{COMMAND_BYTES_MAX, Fate, PENDING_MAX, Proposal, Proposer, ProposerHandle, Reply};
+use crate::proposer::{Proposer, ProposerHandle};
 use crate::read_index::ReadIndex;
 use crate::recovery::{DataDir, recover};
 use crate::runtime::spawn;
@@ -134,44 +133,6 @@ impl Node {
     #[must_use]
     pub fn id(&self) -> u64 {
         self.parts.options.node_id
-    }
-
-    /// Submits one operation and waits for its outcome, not longer than `deadline`. On a follower it is forwarded to the
-    /// leader; without a leader it is held for a bounded time. Dropping the future does not undo the operation.
-    pub async fn submit(&self, operation: Operation, deadline: Instant) -> Result<Outcome, SubmitError> {
-        if let Some(refused) = self.check_level(operation.level(), deadline).await? {
-            return Ok(Outcome::Refused(refused));
-        }
-        let command = self.parts.encode(operation, deadline)?;
-        let mut maybe_sent = false;
-        let outcome = self.parts.submit(&command, deadline, &mut maybe_sent).await;
-        match outcome {
-            Ok(outcome) => Ok(outcome),
-            Err(_) if maybe_sent => Err(SubmitError::FateUnknown),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Refuses what needs a higher format level than the cluster has. A node that lags may not have heard that the level was
-    /// raised: so it makes sure before it refuses.
-    async fn check_level(&self, needed: u32, deadline: Instant) -> Result<Option<Refusal>, SubmitError> {
-        let shared = &self.parts.shared;
-        if needed <= shared.level_in_force() {
-            return Ok(None);
-        }
-        self.read_barrier(deadline).await.map_err(|error| match error {
-            ReadError::NoLeader { retry_after } => SubmitError::NoLeader { retry_after },
-            ReadError::Stopping => SubmitError::Stopping,
-        })?;
-        let level = shared.level_in_force();
-        if needed <= level {
-            Ok(None)
-        } else if self.state().cluster().is_none() {
-            // It will be known once the cluster is founded.
-            Ok(Some(Refusal::NotFounded))
-        } else {
-            Err(SubmitError::Level { needed, level })
-        }
     }
 
     /// Log index of the last entry that this node has applied.
@@ -315,66 +276,6 @@ impl Node {
 }
 
 impl Parts {
-    fn encode(&self, operation: Operation, deadline: Instant) -> Result<Bytes, SubmitError> {
-        let remaining = time_until(deadline);
-        let remaining_ms = u64::try_from(remaining.as_millis()).unwrap_or(u64::MAX).min(CALL_MS_MAX);
-        let not_after = match operation {
-            Operation::CancelAcquire(_) | Operation::Tick => None,
-            _ => Some(self.shared.now().plus_ms(STEP_MS_MAX + remaining_ms)),
-        };
-        let command = codec::encode_command(&Command { principal: None, not_after, operation });
-        if command.len() > COMMAND_BYTES_MAX {
-            return Err(SubmitError::TooLarge { bytes: command.len(), max: COMMAND_BYTES_MAX });
-        }
-        Ok(command)
-    }
-
-    /// Tries one leader after the other until an outcome comes back. Every command names what it acts on (request id,
-    /// token, lease), so sending it again does no harm.
-    async fn submit(&self, command: &Bytes, deadline: Instant, maybe_sent: &mut bool) -> Result<Outcome, SubmitError> {
-        let mut known = self.leadership.known();
-        loop {
-            let leader = self.wait_for_leader(&mut known, deadline).await?;
-            let Some((target, member)) = self.leadership.target().filter(|(target, _)| *target == leader) else {
-                self.pause(deadline).await?;
-                continue;
-            };
-            let fate = self.send(target, &member, command);
-            // Mapped at once: what `wait_for` gives is a lock, and must not live across an await.
-            let elsewhere = async { known.wait_for(|known| *known != Some(leader)).await.map(drop) };
-            tokio::select! {
-                fate = fate => match fate {
-                    Ok(Fate::Outcome(outcome)) => return Ok(outcome),
-                    Ok(Fate::Busy) => return Err(SubmitError::Busy { pending: PENDING_MAX }),
-                    // This node has applied that the level was raised; the leader is about to.
-                    Ok(Fate::NotLeader | Fate::AboveLevel) => self.pause(deadline).await?,
-                    Ok(Fate::Unknown) | Err(_) => {
-                        *maybe_sent = true;
-                        self.pause(deadline).await?;
-                    }
-                },
-                _ = elsewhere => *maybe_sent = true,
-                () = tokio::time::sleep_until(deadline) => {
-                    *maybe_sent = true;
-                    return Err(SubmitError::FateUnknown);
-                }
-                () = self.stop.cancelled() => {
-                    *maybe_sent = true;
-                    return Err(SubmitError::Stopping);
-                }
-            }
-        }
-    }
-
-    fn send(&self, target: u64, member: &Member, command: &Bytes) -> oneshot::Receiver<Fate> {
-        if target != self.options.node_id {
-            return self.forwarder.forward(target, member, command.clone());
-        }
-        let (reply, fate) = oneshot::channel();
-        self.proposer.propose(Proposal { command: command.clone(), reply: Reply::Local(reply) });
-        fate
-    }
-
     /// What all members say of themselves, within a short bound.
     async fn ask_members(&self) -> Vec<status::NodeState> {
         let members: Vec<(u64, Member)> = {
@@ -392,33 +293,6 @@ impl Parts {
             up: true,
         };
         status::ask_members(&self.transport, own, members).await
-    }
-
-    fn no_leader(&self) -> SubmitError {
-        SubmitError::NoLeader { retry_after: self.options.tuning.election_max }
-    }
-
-    async fn wait_for_leader(
-        &self,
-        known: &mut watch::Receiver<Option<u64>>,
-        deadline: Instant,
-    ) -> Result<u64, SubmitError> {
-        let patience = deadline_after(self.options.tuning.leader_wait_max);
-        let known = async { known.wait_for(Option::is_some).await.ok().and_then(|leader| *leader) };
-        tokio::select! {
-            leader = tokio::time::timeout_at(deadline.min(patience), known) => {
-                leader.ok().flatten().ok_or_else(|| self.no_leader())
-            }
-            () = self.stop.cancelled() => Err(SubmitError::Stopping),
-        }
-    }
-
-    async fn pause(&self, deadline: Instant) -> Result<(), SubmitError> {
-        if time_until(deadline) <= RETRY {
-            return Err(self.no_leader());
-        }
-        tokio::time::sleep(RETRY).await;
-        Ok(())
     }
 
     fn apply_lag(&self) -> u64 {

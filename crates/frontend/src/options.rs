@@ -53,7 +53,7 @@ impl Default for FrontendOptions {
             watches_max: 10_000,
             watch_events_max: 131_072,
             watch_bytes_max: 64 << 20,
-            watch_progress: Duration::from_secs(3),
+            watch_progress: Duration::from_secs(5),
             connections_max: 8_192,
             idle_max: Duration::from_secs(60),
             shutdown_max: Duration::from_secs(3),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Session, SessionCore, SessionSpec};
-use crate::client::Shared;
+use crate::client::ClientCore;
 use crate::error::Error;
 use crate::ids::SessionId;
 use crate::options::host_name;
@@ -13,7 +13,7 @@ use crate::options::host_name;
 #[derive(Debug, Clone)]
 #[must_use = "nothing is asked until open"]
 pub struct SessionBuilder {
-    shared: Arc<Shared>,
+    shared: Arc<ClientCore>,
     id: Option<SessionId>,
     ttl: Duration,
     owner: String,
@@ -22,7 +22,7 @@ pub struct SessionBuilder {
 }
 
 impl SessionBuilder {
-    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+    pub(crate) fn new(shared: Arc<ClientCore>) -> Self {
         let options = &shared.inner.options;
         let (ttl, owner, note) = (options.session_ttl, options.owner.clone(), options.session_note.clone());
         Self { shared, id: None, ttl, owner, note, metadata: None }
@@ -60,18 +60,28 @@ impl SessionBuilder {
 
     /// Opens it. Closed in the background if the future is dropped.
     pub async fn open(self) -> Result<Session, Error> {
-        let (shared, spec) = self.into_spec();
-        let deadline = shared.inner.call_deadline();
-        let core = SessionCore::open(&shared.inner, &spec, deadline).await?;
+        let shared = self.shared.clone();
+        let core = self.open_core().await?;
         shared.remember(&core);
         Ok(Session::new(shared, core))
     }
 
-    pub(crate) fn into_spec(self) -> (Arc<Shared>, SessionSpec) {
-        let Self { shared, id, ttl, owner, note, metadata } = self;
+    pub(crate) async fn open_core(self) -> Result<Arc<SessionCore>, Error> {
+        let Self { shared, id: wished, ttl, owner, note, metadata } = self;
         let metadata = metadata.unwrap_or_else(|| about_this_process(&note));
-        let id = id.unwrap_or_else(SessionId::random);
-        (shared, SessionSpec { id, ttl, owner, metadata })
+        let deadline = shared.inner.call_deadline();
+        let inner = shared.inner.clone();
+        // Whoever waits for the opening may go; the opening itself keeps no client alive.
+        drop(shared);
+        loop {
+            let id = wished.unwrap_or_else(SessionId::random);
+            let spec = SessionSpec { id, ttl, owner: owner.clone(), metadata: metadata.clone() };
+            match SessionCore::open(&inner, &spec, deadline).await {
+                // Opened by a send whose answer was lost, and run out before another one arrived.
+                Err(error) if error.is_no_session() && wished.is_none() => {}
+                result => return result,
+            }
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::{SessionBuilder, SessionCore};
-use crate::client::Shared;
+use crate::client::ClientCore;
 use crate::error::Error;
 use crate::runtime::within;
 
@@ -23,15 +23,18 @@ enum State {
     Closed,
     Opening(watch::Receiver<Opened>),
     Open(Arc<SessionCore>),
+    /// The client is being shut down: no more sessions.
+    Over,
 }
 
 impl DefaultSession {
     /// The session, which is alive; waits up to `bound` for it to be opened.
-    pub(crate) async fn get(&self, shared: &Arc<Shared>, bound: Duration) -> Result<Arc<SessionCore>, Error> {
+    pub(crate) async fn get(&self, shared: &Arc<ClientCore>, bound: Duration) -> Result<Arc<SessionCore>, Error> {
         let mut opening = {
             let mut state = self.0.lock();
             match &*state {
                 State::Open(core) if core.is_alive() => return Ok(core.clone()),
+                State::Over => return Err(Error::Closed),
                 // Of a task that was ended with its runtime nothing comes any more.
                 State::Opening(opening) if opening.has_changed().is_ok() => opening.clone(),
                 State::Opening(_) | State::Open(_) | State::Closed => {
@@ -53,30 +56,27 @@ impl DefaultSession {
         }
     }
 
-    /// Takes it out of use.
-    pub(crate) fn take(&self) -> Option<Arc<SessionCore>> {
-        match std::mem::take(&mut *self.0.lock()) {
-            State::Open(core) => Some(core),
-            State::Opening(_) | State::Closed => None,
-        }
+    /// Takes it out of use, for good. One that is being opened is closed when it is open.
+    pub(crate) fn retire(&self) {
+        *self.0.lock() = State::Over;
     }
 
     fn opened(&self, result: &Result<Arc<SessionCore>, Error>) {
-        *self.0.lock() = match result {
-            Ok(core) => State::Open(core.clone()),
-            Err(_) => State::Closed,
+        let mut state = self.0.lock();
+        *state = match (&*state, result) {
+            (State::Over, _) => State::Over,
+            (_, Ok(core)) => State::Open(core.clone()),
+            (_, Err(_)) => State::Closed,
         };
     }
 }
 
 /// Opens a session in a task of its own: whoever waits for it may lose patience, the others still want it.
-fn start(shared: &Arc<Shared>, opened: watch::Sender<Opened>) {
-    let (_, spec) = SessionBuilder::new(shared.clone()).into_spec();
-    let (inner, shared): (_, Weak<Shared>) = (shared.inner.clone(), Arc::downgrade(shared));
-    let spawner = inner.spawner.clone();
+fn start(shared: &Arc<ClientCore>, opened: watch::Sender<Opened>) {
+    let opening = SessionBuilder::new(shared.clone()).open_core();
+    let (spawner, shared): (_, Weak<ClientCore>) = (shared.inner.spawner.clone(), Arc::downgrade(shared));
     spawner.spawn_errand(async move {
-        let deadline = inner.call_deadline();
-        let result = SessionCore::open(&inner, &spec, deadline).await;
+        let result = opening.await;
         // With its last handle gone, the client wants no session: dropped, it is closed.
         let Some(shared) = shared.upgrade() else { return };
         if let Ok(core) = &result {

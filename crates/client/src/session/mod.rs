@@ -17,7 +17,7 @@ pub(crate) use self::core::{SessionCore, SessionSpec};
 pub(crate) use self::default::DefaultSession;
 pub(crate) use self::tracked::Asking;
 use crate::builder::LockBuilder;
-use crate::client::Shared;
+use crate::client::ClientCore;
 use crate::draft::{Draft, Under};
 use crate::error::Error;
 use crate::guard::left_at_most;
@@ -34,12 +34,12 @@ use crate::types::LeaseClosed;
 /// every guard hears of the loss before the cluster gives the locks to anybody else.
 #[derive(Clone)]
 pub struct Session {
-    shared: Arc<Shared>,
+    shared: Arc<ClientCore>,
     core: Arc<SessionCore>,
 }
 
 impl Session {
-    pub(crate) fn new(shared: Arc<Shared>, core: Arc<SessionCore>) -> Self {
+    pub(crate) fn new(shared: Arc<ClientCore>, core: Arc<SessionCore>) -> Self {
         Self { shared, core }
     }
 
