@@ -32,13 +32,6 @@ impl Model {
     pub(crate) fn deadlock(&self, want: &Want) -> Option<Deadlock> {
         let start = node(want)?;
         let graph = self.graph(want);
-        // TEMP
-        if let Some(Outcome::Deadlock(told)) = &self.told
-            && want.converts().is_some()
-            && is_cycle_any(&graph, &start, told)
-        {
-            return Some(told.clone());
-        }
         let shortest = shortest_cycle(&graph, &start)?;
         match &self.told {
             Some(Outcome::Deadlock(told)) if is_cycle(&graph, &start, told) => Some(told.clone()),
@@ -129,17 +122,6 @@ fn way_back(
         }
     }
     None
-}
-
-// TEMP
-fn is_cycle_any(graph: &Graph, start: &Node, told: &Deadlock) -> bool {
-    let nodes: Vec<Node> = told.cycle.iter().map(|step| (step.lease, step.actor.clone())).collect();
-    let edges = |at: usize| {
-        let next = nodes[(at + 1) % nodes.len()].clone();
-        let edges = graph.get(&nodes[at]).into_iter().flatten();
-        edges.filter(move |edge| edge.step == told.cycle[at] && edge.to == next)
-    };
-    nodes[0] == *start && (0..nodes.len()).all(|at| edges(at).next().is_some())
 }
 
 /// Whether each step waits for the next one, the last for the first, nobody stands in it twice, and an edge is new.
