@@ -9,7 +9,6 @@ use leasehold_proto::v1;
 use tokio::sync::watch;
 
 use crate::acquire::{Obtained, Wait, give_up_at, obtain};
-use crate::actor::Actor;
 use crate::error::Error;
 use crate::guard::Guard;
 use crate::hold::Hold;
@@ -88,12 +87,6 @@ impl Upgrade {
         Self { conversion: Conversion::new(guard.into_hold(), LockMode::Exclusive) }
     }
 
-    /// Who asks, for the search for deadlocks. Default: the actor that the shared lock was acquired by, if any.
-    pub fn actor(mut self, actor: impl Into<Actor>) -> Self {
-        self.conversion.actor = actor.into().name().to_owned();
-        self
-    }
-
     /// Tries, or waits until nobody else shares the lock. After a success there is nothing left to attempt. Dropping the
     /// future cancels the attempt in the background.
     pub async fn attempt(&mut self, wait: Wait) -> Result<Guard<Exclusive>, UpgradeFailure> {
@@ -154,7 +147,6 @@ struct Conversion {
     /// None once it has succeeded, or was taken back.
     hold: Option<Hold>,
     to: LockMode,
-    actor: String,
     fate: FateSender,
     /// While somebody listens, cancels are repeated.
     listening: watch::Receiver<Fate>,
@@ -165,7 +157,7 @@ struct Conversion {
 impl Conversion {
     fn new(hold: Hold, to: LockMode) -> Self {
         let (fate, listening) = watch::channel(Fate::Settled);
-        Self { hold: Some(hold), to, actor: String::new(), fate: Arc::new(fate), listening, asking: None }
+        Self { hold: Some(hold), to, fate: Arc::new(fate), listening, asking: None }
     }
 
     fn is_lost(&self) -> bool {
@@ -218,7 +210,8 @@ impl Conversion {
             owner: String::new(),
             metadata: String::new(),
             lease: LeaseSpec::Convert(grant.token),
-            actor: self.actor.clone(),
+            // A convert keeps the actor of its grant.
+            actor: String::new(),
             lock_delay_ms: 0,
             value: Vec::new(),
         }

@@ -12,8 +12,6 @@ use support::{Going, Server, eventually, is_alive};
 
 /// Runs until it is told to end; says so, and when it is ready.
 const OBEDIENT: &str = "trap 'echo told; exit 7' TERM INT HUP; echo ready; while :; do sleep 0.02; done";
-/// Cannot be told anything. Its child neither.
-const STUBBORN: &str = "trap '' TERM; sh -c 'trap \"\" TERM; while :; do sleep 0.02; done' & echo $!; wait";
 
 #[test]
 fn the_command_sees_the_lock_and_decides_the_exit_code() {
@@ -51,8 +49,9 @@ fn a_command_that_cannot_be_run_gives_the_lock_back() {
     assert_eq!(server.run(["acquire", "a", "--try"]).code, 0);
 }
 
+/// Consul #797: the wrapper ended, its command ran on.
 #[test]
-fn signals_reach_the_command() {
+fn consul_797_signals_reach_the_command() {
     let server = Server::start();
     for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
         let mut going = Going::start(&mut server.command(["lock", "a", "--", "sh", "-c", OBEDIENT]));
@@ -67,8 +66,64 @@ fn signals_reach_the_command() {
     assert_eq!(going.end().code, 128 + 15);
 }
 
+/// Consul #1210: the wrapper ended with a core, its command ran on.
 #[test]
-fn a_signal_while_waiting_gives_up_the_wait() {
+fn consul_1210_a_request_for_a_core_reaches_the_command() {
+    let server = Server::start();
+    let script = "trap 'echo told; exit 7' QUIT; echo ready; while :; do sleep 0.02; done";
+    let mut going = Going::start(&mut server.command(["lock", "a", "--", "sh", "-c", script]));
+    assert_eq!(going.line(), "ready");
+    going.signal(Signal::QUIT);
+    let run = going.end();
+    assert_eq!((run.code, run.stdout.as_str()), (7, "told\n"), "{run:?}");
+}
+
+#[test]
+fn signals_reach_the_whole_process_group_of_the_command() {
+    let server = Server::start();
+    let script = "sh -c 'trap \"echo child; exit 0\" TERM; echo ready; while :; do sleep 0.02; done' & \
+                  trap 'wait; echo parent; exit 7' TERM; wait";
+    let mut going = Going::start(&mut server.command(["lock", "a", "--", "sh", "-c", script]));
+    assert_eq!(going.line(), "ready");
+    going.signal(Signal::TERM);
+    let run = going.end();
+    assert_eq!((run.code, run.stdout.as_str()), (7, "child\nparent\n"), "{run:?}");
+}
+
+/// Who runs it under `nohup`, or from a script's background, wants the command to ignore what was ignored.
+#[test]
+fn what_was_ignored_stays_ignored_by_the_wrapper_and_by_the_command() {
+    let server = Server::start();
+    let wrapper = format!("trap '' HUP INT; exec {} lock a -- sh -c \"$SCRIPT\"", env!("CARGO_BIN_EXE_leasehold"));
+    let script = "kill -HUP $$; kill -INT $$; echo ready; read end; echo done";
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", &wrapper]).env("SCRIPT", script).env("LEASEHOLD_ENDPOINTS", &server.endpoint);
+    let mut going = Going::start(shell.stdin(Stdio::piped()));
+    assert_eq!(going.line(), "ready");
+    going.signal(Signal::HUP);
+    going.signal(Signal::INT);
+    going.process.stdin.take().unwrap().write_all(b"now\n").unwrap();
+    let run = going.end();
+    assert_eq!((run.code, run.stdout.as_str()), (0, "done\n"), "{run:?}");
+}
+
+/// It is the command's own descriptor: what it does not read is left to whoever reads next.
+#[test]
+fn stdin_is_passed_through_as_it_is() {
+    let server = Server::start();
+    let lines = server.folder.path().join("lines");
+    std::fs::write(&lines, "one\ntwo\n").unwrap();
+    let script = format!("{} lock a -- sh -c 'read x; echo 1=$x'; read y; echo 2=$y", env!("CARGO_BIN_EXE_leasehold"));
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", &script]).env("LEASEHOLD_ENDPOINTS", &server.endpoint);
+    shell.stdin(std::fs::File::open(lines).unwrap());
+    let run = support::run(&mut shell);
+    assert_eq!(run.stdout, "1=one\n2=two\n", "{run:?}");
+}
+
+/// Consul #4439: who waited for the lock could not be stopped.
+#[test]
+fn consul_4439_a_signal_while_waiting_gives_up_the_wait() {
     let server = Server::start();
     let (token, _) = server.acquire("a");
     for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143), (Signal::HUP, 129)] {
@@ -99,23 +154,6 @@ fn what_a_command_leaves_behind_ends_before_the_lock_does() {
     let run = server.run(["lock", "a", "--", "sh", "-c", "sleep 1000 >/dev/null 2>&1 & echo $!"]);
     assert_eq!(run.code, 0, "{run:?}");
     assert!(!is_alive(run.stdout.trim().parse().unwrap()));
-}
-
-#[test]
-fn on_loss_everything_is_killed_before_the_lease_ends() {
-    let server = Server::start();
-    let ttl = Duration::from_secs(3);
-    let mut going = Going::start(&mut server.command(["lock", "a", "--ttl", "3s", "--", "sh", "-c", STUBBORN]));
-    let grandchild = going.line().parse().unwrap();
-    server.signal(Signal::STOP);
-    let stopped_at = going.age();
-    eventually("the end of the grandchild", || !is_alive(grandchild));
-    // The last renewal was sent before the node stopped.
-    assert!(going.age() < stopped_at + ttl, "{:?} after {stopped_at:?}", going.age());
-    server.signal(Signal::CONT);
-    let run = going.end();
-    assert_eq!(run.code, 76, "{run:?}");
-    assert!(run.stderr.contains("lost"), "{run:?}");
 }
 
 #[test]

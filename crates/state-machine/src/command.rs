@@ -123,8 +123,8 @@ pub struct Acquire {
     /// Try, or wait. Not part of the body.
     pub wait: Wait,
     /// A task or thread of the session, for deadlock detection: the waits-for graph is over (session, actor). Only with
-    /// [`LeaseRequest::Session`], or where the lease of [`LeaseRequest::Convert`] is a session's: there None means the
-    /// actor that the grant has, in the graph and afterwards.
+    /// [`LeaseRequest::Session`]; a convert keeps the actor of its grant, and may name that one or none. An actor waits for one
+    /// thing at a time: what waits for any of its requests waits for the actor.
     pub actor: Option<String>,
     /// How long each of the locks stays ungrantable after its grant expired or was ended by force, in ms of log time.
     /// 0 for a convert: its grant keeps the one it has.

@@ -1,10 +1,12 @@
 //! `leasehold convert`: shared to exclusive or back, without letting go.
 
-use leasehold_client::{Client, Convert, Token};
+use leasehold_client::{Client, Convert, Error, Token};
 
+use super::locks::loss_text;
 use super::{SETTLE_MAX, acquisition};
 use crate::cli::{ClientArgs, OutputArgs, WaitArgs};
 use crate::exit::{Exit, Failure};
+use crate::output::printable;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct ConvertArgs {
@@ -42,8 +44,22 @@ pub(super) async fn run(args: ConvertArgs) -> Result<Exit, Failure> {
         Ok(acquisition) => acquisition::print(&client, &[name], &acquisition, output.output).await,
         Err(error) => {
             client.settle(SETTLE_MAX).await;
-            let failure = Failure::from(error);
-            Err(Failure::new(failure.exit, format!("{name} under token {token}: {}", failure.message)))
+            Err(told(&client, &name, token, error).await)
         }
+    }
+}
+
+/// Why it was not converted, and how the grant was lost if that is why.
+async fn told(client: &Client, name: &str, token: u64, error: Error) -> Failure {
+    let not_held = matches!(error, Error::NotHeld { .. });
+    let Failure { exit, message } = error.into();
+    // That it cannot be known is not worth an error of its own.
+    let lost =
+        if not_held { client.check_token(name, Token(token)).await.ok().and_then(|answer| answer.loss) } else { None };
+    let name = printable(name);
+    match lost {
+        Some(loss) => Failure::new(exit, format!("{name} is no longer held: {}", loss_text(&loss))),
+        None if not_held => Failure::new(exit, format!("{name} under token {token}: {message}")),
+        None => Failure::new(exit, message),
     }
 }

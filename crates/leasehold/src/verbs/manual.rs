@@ -27,9 +27,20 @@ pub(crate) struct ManArgs {
 
 pub(super) fn completions(args: &CompletionsArgs) -> Result<Exit, Failure> {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::command(), "leasehold", &mut script);
+    clap_complete::generate(args.shell, &mut public(), "leasehold", &mut script);
     output::bytes(&script);
     Ok(Exit::Ok)
+}
+
+/// The command line without its hidden verbs, which completions would offer.
+fn public() -> clap::Command {
+    let whole = Cli::command();
+    let shown = whole.get_subcommands().filter(|verb| !verb.is_hide_set()).cloned();
+    let mut public = clap::Command::new("leasehold").version(env!("CARGO_PKG_VERSION")).subcommands(shown);
+    if let Some(about) = whole.get_about() {
+        public = public.about(about.clone());
+    }
+    public
 }
 
 pub(super) fn man(args: &ManArgs) -> Result<Exit, Failure> {

@@ -37,7 +37,11 @@ struct SetValueJson {
 pub(super) async fn run(args: SetValueArgs) -> Result<Exit, Failure> {
     let SetValueArgs { name, token, value, version, client, output } = args;
     let client = Client::connect(client.options()).await?;
-    let answer = client.set_value(&name, Token(token), version, value.as_bytes()).await?;
+    let answer = client.set_value(&name, Token(token), version, value.as_bytes()).await.map_err(|error| {
+        let Failure { exit, message } = error.into();
+        // Here it is no flag.
+        Failure::new(exit, message.strip_prefix("--value").map(|rest| format!("VALUE{rest}")).unwrap_or(message))
+    })?;
     let shown = printable(&name);
     let json = match answer {
         ValueSet::Set { version } => SetValueJson { set: true, version: Some(version), reason: None },

@@ -52,6 +52,13 @@ impl From<Output> for Run {
     }
 }
 
+/// The names in a JSON object, in their order.
+pub(crate) fn keys(value: &Value) -> Vec<&str> {
+    let mut keys: Vec<&str> = value.as_object().unwrap().keys().map(String::as_str).collect();
+    keys.sort_unstable();
+    keys
+}
+
 pub(crate) fn run(command: &mut Command) -> Run {
     command.output().unwrap().into()
 }
@@ -222,7 +229,7 @@ pub(crate) fn is_alive(pid: i32) -> bool {
 #[derive(Debug)]
 pub(crate) struct Going {
     pub(crate) process: Child,
-    stdout: BufReader<ChildStdout>,
+    stdout: Option<BufReader<ChildStdout>>,
     started: Moment,
     clock: Clock,
 }
@@ -230,14 +237,14 @@ pub(crate) struct Going {
 impl Going {
     pub(crate) fn start(command: &mut Command) -> Self {
         let mut process = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let stdout = BufReader::new(process.stdout.take().unwrap());
+        let stdout = Some(BufReader::new(process.stdout.take().unwrap()));
         let clock = Clock::system();
         Self { process, stdout, started: clock.now(), clock }
     }
 
     pub(crate) fn line(&mut self) -> String {
         let mut line = String::new();
-        self.stdout.read_line(&mut line).unwrap();
+        self.stdout.as_mut().unwrap().read_line(&mut line).unwrap();
         line.trim_end().to_owned()
     }
 
@@ -245,7 +252,7 @@ impl Going {
     pub(crate) fn line_with(&mut self, text: &str) -> String {
         loop {
             let mut line = String::new();
-            let read = self.stdout.read_line(&mut line).unwrap();
+            let read = self.stdout.as_mut().unwrap().read_line(&mut line).unwrap();
             assert_ne!(read, 0, "the output ended before {text:?}");
             if line.contains(text) {
                 return line.trim_end().to_owned();
@@ -255,6 +262,15 @@ impl Going {
 
     pub(crate) fn signal(&self, signal: Signal) {
         send(&self.process, signal);
+    }
+
+    /// What it writes, for the caller to read or to close.
+    pub(crate) fn take_stdout(&mut self) -> BufReader<ChildStdout> {
+        self.stdout.take().unwrap()
+    }
+
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.process.try_wait().unwrap().is_some()
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -268,7 +284,9 @@ impl Going {
     /// Waits for its end.
     pub(crate) fn end(mut self) -> Run {
         let mut stdout = String::new();
-        self.stdout.read_to_string(&mut stdout).unwrap();
+        if let Some(mut rest) = self.stdout.take() {
+            rest.read_to_string(&mut stdout).unwrap();
+        }
         let mut stderr = String::new();
         self.process.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
         let code = self.process.wait().unwrap().code().unwrap();

@@ -2,7 +2,7 @@
 
 use super::StateMachine;
 use super::named::Named;
-use super::rows::{Claim, Extra, Extras, Grant, Request, RequestState, Told, Wanted};
+use super::rows::{Claim, Grant, Request, RequestState, Told, Wanted};
 use super::validate::invalid;
 use crate::{
     Acquire, Attempt, Deadlock, DeadlockStep, EventKind, FencingToken, LossReason, Mode, Outcome, Refusal, Wait,
@@ -30,8 +30,11 @@ impl StateMachine {
             }
             _ => return Err(invalid("locks[0].mode", "is how the lock is held already")),
         }
-        if acquire.actor.is_some() && !grant.lease.is_session() {
-            return Err(invalid("actor", "needs a session: the grant has a lease of its own"));
+        // With another one the grant would be somebody else's in the graph of who waits for whom, and no search would
+        // look whether that closes a cycle.
+        if acquire.actor.is_some() && acquire.actor.as_deref() != grant.extras.actor() {
+            let actor = grant.extras.actor().unwrap_or("none");
+            return Err(invalid("actor", format!("must be absent, or that of the grant, which is {actor}")));
         }
         self.touch_holders(&wanted);
         self.check_room_for(acquire.request)?;
@@ -73,7 +76,6 @@ impl StateMachine {
         self.lose_one(old.request, LossReason::Converted);
         let token = FencingToken(self.tables.header.next_token);
         self.tables.header.next_token += 1;
-        let extra = Extra { actor: claim.extras.to_extra().actor, ..old.extras.to_extra() };
         let grant = Grant {
             lock: self.tables.intern_lock(old.lock),
             lease: old.lease,
@@ -82,7 +84,7 @@ impl StateMachine {
             since: self.now(),
             owner: old.owner,
             metadata: old.metadata,
-            extras: Extras::new(extra),
+            extras: old.extras,
         };
         let kind = EventKind::Converted {
             name: grant.lock.name().to_owned(),

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::time::Duration;
 
-use leasehold_client::{Client, Error, LockSpec, MultiGuard, Session, SessionId, TryAcquire, Wait};
+use leasehold_client::{Client, Error, LockSetBuilder, LockSpec, MultiGuard, SessionId, TryAcquire, Wait};
 
 use super::acquisition::in_the_way;
 use super::locks::{held_text, why_text};
@@ -18,6 +18,9 @@ mod supervise;
 mod terminal;
 
 use supervise::{Ending, Subject, supervise};
+
+/// Why a cluster refuses what only a higher format level knows.
+const LEVEL_TOO_LOW: &str = "LEVEL_TOO_LOW";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct LockArgs {
@@ -98,21 +101,32 @@ pub(super) async fn run_under(mut campaign: Campaign) -> Result<Exit, Failure> {
 
 /// The locks; `None` if somebody else has one.
 async fn take(client: &Client, campaign: &mut Campaign) -> Result<Option<MultiGuard>, Error> {
-    let session: Option<Session> = match campaign.session {
-        Some(id) => Some(client.attach_session(id).await?),
-        None => None,
-    };
     let locks = campaign.locks.clone();
-    let mut asking = match &session {
-        Some(session) => {
-            campaign.ttl = session.ttl();
-            session.locks(locks)
-        }
-        None => client.locks(locks),
-    };
-    if let Some(actor) = &campaign.actor {
-        asking = asking.actor(actor.as_str());
+    if let Some(id) = campaign.session {
+        let session = client.attach_session(id).await?;
+        campaign.ttl = session.ttl();
+        let asking = session.locks(locks);
+        let asking = match &campaign.actor {
+            Some(actor) => asking.actor(actor.as_str()),
+            None => asking,
+        };
+        return ask(client, campaign, asking).await;
     }
+    match ask(client, campaign, client.locks(locks.clone())).await {
+        // The cluster is being upgraded: it has no sessions yet, but what it had before is enough for most.
+        Err(Error::Refused { reason, .. }) if reason == LEVEL_TOO_LOW => {
+            ask(client, campaign, client.locks(locks).own_lease().ttl(campaign.ttl)).await
+        }
+        taken => taken,
+    }
+}
+
+/// Asks as the command line says.
+async fn ask<L>(
+    client: &Client,
+    campaign: &Campaign,
+    mut asking: LockSetBuilder<L>,
+) -> Result<Option<MultiGuard>, Error> {
     if let Some(owner) = &campaign.who.owner {
         asking = asking.owner(owner);
     }

@@ -12,7 +12,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::environment::Environment;
 use super::terminal::{Stop, Terminal};
 use crate::exit::Failure;
-use crate::output::note;
+use crate::output::{note, printable};
 use crate::reaper::control::{Channel, Order, Outgoing, Report};
 use crate::reaper::{Margins, ReaperArgs, descendants};
 use crate::verbs::locks::why_text;
@@ -186,7 +186,11 @@ impl Watch<'_> {
             Loss::Expired => Duration::ZERO,
             Loss::Ended { .. } | Loss::SessionEnded { .. } | Loss::Closed => GONE_GRACE,
         };
-        self.losing(why_text(loss));
+        // Of several, those that it is about.
+        let lost: Vec<String> = self.subject.guard.lost_locks().into_iter().map(|(name, _)| name).collect();
+        let some = !lost.is_empty() && lost.len() < self.subject.guard.grants().len();
+        let which = if some { format!("{}: ", printable(&lost.join(", "))) } else { String::new() };
+        self.losing(format!("{which}{}", why_text(loss)));
         self.until = self.until.min(self.clock.now().after(grace + self.margins.kill));
         self.orders.send(&Order::Until(self.until));
         self.orders.send(&Order::End(grace));
