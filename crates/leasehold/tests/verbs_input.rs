@@ -82,7 +82,6 @@ fn of_the_other_verbs_on_locks() {
     refused(&server, &["release", "a", "1", "b"], &["TOKEN", "\"b\""]);
     refused(&server, &["release", "", "1"], &["NAME", "empty"]);
     refused(&server, &["renew", "zz"], &["LEASE", "16 or 32"]);
-    refused(&server, &["renew", "00000000000000ff", "--ttl", "1ms"], &["--ttl", "100"]);
     refused(&server, &["convert", "a", "1"], &["--to"]);
     refused(&server, &["convert", "a", "1", "--to", "permits"], &["--to", "permits", "shared", "exclusive"]);
     refused(&server, &["convert", "a", "0", "--to", "shared"], &["TOKEN"]);
@@ -134,6 +133,15 @@ fn of_the_verbs_on_sessions_and_the_cluster() {
     refused(&server, &["cluster", "raise-level", "--level", "high"], &["--level", "high"]);
     refused(&server, &["completions"], &["<SHELL>"]);
     nothing_has_changed(&server);
+}
+
+#[test]
+fn of_a_renewal() {
+    let server = Server::start();
+    let (token, lease) = server.acquire("a");
+    refused(&server, &["renew", &lease, "--ttl", "1ms"], &["--ttl", "1 is not between 100"]);
+    refused(&server, &["renew", &lease, "--ttl", "soon"], &["--ttl", "soon"]);
+    assert_eq!(server.run(["check", "a", &token]).code, 0, "the lease is as it was");
 }
 
 /// Over a limit that has nothing to do with the words of the request, and of things that are not there: not a usage error.

@@ -14,6 +14,7 @@ pub(crate) struct CheckArgs {
     /// The lock
     name: String,
     /// A fencing token
+    #[arg(value_parser = clap::value_parser!(u64).range(1..))]
     token: u64,
     #[command(flatten)]
     client: ClientArgs,

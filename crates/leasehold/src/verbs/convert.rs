@@ -13,6 +13,7 @@ pub(crate) struct ConvertArgs {
     /// The lock
     name: String,
     /// The fencing token under which it is held; the new grant has another one
+    #[arg(value_parser = clap::value_parser!(u64).range(1..))]
     token: u64,
     /// What to convert it to
     #[arg(long, value_enum)]

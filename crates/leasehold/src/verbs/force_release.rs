@@ -13,6 +13,7 @@ pub(crate) struct ForceReleaseArgs {
     /// The lock
     name: String,
     /// The fencing token of the grant to end, as `get` shows it: no later grant is ended
+    #[arg(value_parser = clap::value_parser!(u64).range(1..))]
     token: u64,
     /// Why: recorded, and told to the one who loses it
     #[arg(long)]

@@ -13,6 +13,7 @@ pub(crate) struct SetValueArgs {
     /// The lock
     name: String,
     /// The fencing token of the grant that carries the value
+    #[arg(value_parser = clap::value_parser!(u64).range(1..))]
     token: u64,
     /// The new value
     value: String,
