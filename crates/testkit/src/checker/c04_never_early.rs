@@ -156,14 +156,17 @@ fn delay_ms(facts: &Facts<'_>, acquire: &Acquire) -> u64 {
     before.map_or(0, |(before, ..)| if before.replaces.is_some() { 0 } else { before.lock_delay_ms })
 }
 
-/// No client may be sure to hold a lock when a later grant that cannot be beside it has been answered already.
+/// No client may be sure to hold a lock when a later grant that cannot be beside it has been answered already, unless
+/// somebody ended its grant by force: the holder hears of that later.
 fn check_beliefs(facts: &Facts<'_>, report: &mut Report) {
     // From the greatest token down, by lock and mode: the earliest completions of later grants.
     let mut earliest: BTreeMap<&str, BTreeMap<Mode, Vec<Heard<'_>>>> = BTreeMap::new();
     for (token, seen) in facts.seen.iter().rev() {
         let own = heard(*token, seen);
         let mode = own.map_or(Mode::Exclusive, |(_, heard)| heard.acquire.mode);
-        for belief in &seen.beliefs {
+        let forced = seen.given_up.iter().filter(|record| matches!(record.call, Call::ForceRelease(_)));
+        let forced = forced.map(|record| record.invoke).min();
+        for belief in seen.beliefs.iter().filter(|belief| forced.is_none_or(|forced| belief.invoke < forced)) {
             let modes =
                 earliest.get(&*belief.lock).into_iter().flatten().filter(|(other, _)| !go_together(**other, mode));
             let later = modes.flat_map(|(_, later)| later).filter(|later| later.acquire.replaces != Some(*token));
@@ -279,6 +282,12 @@ mod tests {
     fn a_client_that_is_sure_for_too_long_is_caught() {
         let fixture = Fixture::default().granted("a", 1, 0, 10).granted("a", 2, 20, 1_100).believed("a", 1, 1_101);
         fixture.assert_broken(C4, &["C4", "default/a", "token 1", "1.101000 s", "token 2", "1.100000 s"]);
+    }
+
+    #[test]
+    fn who_lost_a_lock_by_force_may_not_have_heard_of_it() {
+        let fixture = Fixture::default().granted("a", 1, 0, 10).forced("a", 1, 20, 30).granted("a", 2, 25, 35);
+        fixture.believed("a", 1, 36).believed("a", 1, 19).assert_holds(C4);
     }
 
     #[test]
