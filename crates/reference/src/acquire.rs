@@ -7,7 +7,7 @@ use leasehold_state_machine::{
 
 use crate::check::is_bad_wait;
 use crate::requests::body_of;
-use crate::tables::{Fate, Hang, LockKey, Waiter, Want};
+use crate::rows::{Fate, Hang, LockKey, Waiter, Want};
 use crate::{Model, invalid, limit_reached};
 
 impl Model {

@@ -10,7 +10,7 @@ use leasehold_state_machine::{DEADLOCK_CYCLE_MAX, Deadlock, DeadlockStep, LeaseI
 
 use crate::Model;
 use crate::queue::go_together;
-use crate::tables::{LockKey, Want};
+use crate::rows::{LockKey, Want};
 
 type Node = (LeaseId, String);
 

@@ -5,7 +5,7 @@
 use leasehold_state_machine::{EventKind, FencingToken, Granted, GrantedLock, LeaseId, LossReason, Mode, RequestId};
 
 use crate::Model;
-use crate::tables::{Fate, Grant, Hang, Lease, LockKey, Want};
+use crate::rows::{Fate, Grant, Hang, Lease, LockKey, Want};
 
 /// Whether one more in this mode fits beside those.
 pub(crate) fn fits(mut others: impl Iterator<Item = Mode>, mode: Mode) -> bool {

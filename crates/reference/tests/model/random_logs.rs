@@ -11,9 +11,10 @@ use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 use crate::coverage::{EXPECTED, Seen};
+use crate::draw::log;
 use crate::run::{Run, Verdict};
 use crate::script::Script;
-use crate::steps::{Log, log};
+use crate::steps::Log;
 
 const COMMANDS: u64 = 1_000_000;
 /// Parts of a run, each with a seed of its own, on as many threads.

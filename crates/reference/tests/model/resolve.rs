@@ -296,7 +296,7 @@ fn by_token(step: &Step, model: &Model) -> Operation {
             Operation::SetLimits(set)
         }
         Step::Level { level } => Operation::SetLevel(SetLevel { level: *level }),
-        Step::Found => Operation::Found(crate::run::found(2, steps::founding_limits())),
+        Step::Found => Operation::Found(crate::run::found(2, crate::draw::founding_limits())),
         _ => Operation::Tick,
     }
 }
