@@ -44,6 +44,7 @@ pub struct Run {
     recorder: Recorder,
     name: String,
     seed: u64,
+    all_kinds: bool,
     _alone: MutexGuard<'static, ()>,
 }
 
@@ -60,7 +61,15 @@ impl Run {
         let cluster = Cluster::start(options).await?;
         let recorder = Recorder::new();
         let workload = Workload::start(&cluster.endpoints(), &WorkloadOptions::new(seed), &recorder).await?;
-        let run = Self { cluster, workload, recorder, name: format!("{program}-{test}"), seed, _alone: alone };
+        let run = Self {
+            cluster,
+            workload,
+            recorder,
+            name: format!("{program}-{test}"),
+            seed,
+            all_kinds: false,
+            _alone: alone,
+        };
         run.progress().await?;
         Ok(run)
     }
@@ -68,6 +77,11 @@ impl Run {
     /// Waits for fresh grants (C13).
     pub async fn progress(&self) -> Result<()> {
         self.workload.progress(PROGRESS).await
+    }
+
+    /// Everything that the workload can do must have happened by the end.
+    pub fn expect_all_kinds(&mut self) {
+        self.all_kinds = true;
     }
 
     /// What the run's random choices follow from.
@@ -97,9 +111,14 @@ impl Run {
         self.judge(Some(gone), shown).await
     }
 
+    #[expect(clippy::print_stderr, reason = "what a run did belongs to its output")]
     async fn judge(mut self, gone: Option<u64>, shown: &[Invariant]) -> Result<()> {
         self.progress().await.context("after the faults")?;
         let history = self.workload.finish().await;
+        let counts = history.counts();
+        eprintln!("{}: {} records: {counts:?}", self.name, history.records.len());
+        let missing: Vec<_> = counts.iter().filter(|(_, count)| **count == 0).map(|(kind, _)| *kind).collect();
+        ensure!(!self.all_kinds || missing.is_empty(), "the workload never came to {missing:?}");
         self.cluster.wait_all_applied().await?;
         let nodes = self.cluster.stop_and_dump(gone)?;
         let evidence = Evidence { history, nodes, ..Evidence::default() };

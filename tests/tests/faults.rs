@@ -158,8 +158,9 @@ async fn wiped_node_is_refused_and_the_others_go_on() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn quiet_cluster_under_load() -> Result<()> {
-    let run = Run::start("faults", "quiet_cluster_under_load").await?;
-    for _ in 0..10 {
+    let mut run = Run::start("faults", "quiet_cluster_under_load").await?;
+    run.expect_all_kinds();
+    for _ in 0..40 {
         run.progress().await?;
     }
     run.finish(&[C1, C2, C3, C4, C5, C6, C7, C8, C9, C11, C12]).await

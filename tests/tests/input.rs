@@ -89,12 +89,15 @@ async fn bad_requests_are_refused_by_field_and_change_nothing() -> Result<()> {
         "wait_ms",
         "1",
     )?;
-    let renew = |lease: &str| RenewRequest { leases: vec![RenewLease { lease: lease.into(), ttl_ms: 0 }] };
+    let renew = |lease: &str| RenewRequest {
+        leases: vec![RenewLease { lease: lease.into(), ..RenewLease::default() }],
+        ..RenewRequest::default()
+    };
     let malformed = service.renew(renew("nonsense")).await.err().context("a malformed lease was renewed")?;
     refused(&malformed, Code::InvalidArgument, "leases[0].lease", "hexadecimal")?;
     let unknown = service.renew(renew("00000000000000ff")).await?.into_inner();
     ensure!(!unknown.leases[0].alive, "an unknown lease lives: {unknown:?}");
-    let release = |name: &str, token| ReleaseRequest { namespace: String::new(), name: name.into(), token };
+    let release = |name: &str, token| ReleaseRequest { name: name.into(), token, ..ReleaseRequest::default() };
     for (name, token) in [("held", other), ("other", token), ("held", token + 1_000_000)] {
         let status = service.release(release(name, token)).await.err().context("a foreign token released")?;
         ensure!(status.code() == Code::FailedPrecondition, "{name} with token {token}: {status:?}");

@@ -17,7 +17,7 @@ use crate::clock::Moment;
 use crate::error::{Error, Verdict};
 use crate::inner::Inner;
 use crate::runtime::sleep;
-use crate::stream::Subscription;
+use crate::subscription::Subscription;
 
 /// The longest that a feed waits for a usable node before it looks again.
 const NODE_WAIT: Duration = Duration::from_secs(60);

@@ -44,6 +44,7 @@
 
 mod acquire;
 mod actor;
+mod ask;
 mod backoff;
 mod builder;
 mod call;
@@ -78,6 +79,7 @@ mod runtime;
 mod session;
 mod set_builder;
 mod stream;
+mod subscription;
 mod transport;
 mod types;
 mod watch;

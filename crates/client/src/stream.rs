@@ -10,6 +10,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::observer::Observer;
+use crate::subscription::Subscription;
 
 /// Operations under way on one stream.
 pub(crate) const PENDING_MAX: usize = 65_536;
@@ -116,14 +117,14 @@ impl Stream {
         };
         let operation = operation::Operation::Watch(watch);
         let observed = self.observer.as_ref().map(|observer| (observer.clone(), observer.sent(&operation)));
-        let subscription = Subscription { stream: self.clone(), id, answers, observed };
+        let subscription = Subscription::new(self.clone(), id, answers, observed);
         let operation = Operation { id, timeout_ms: 0, operation: Some(operation) };
         self.outbound.try_send(operation).map_err(|_| Broken::NotSent)?;
         Ok(subscription)
     }
 
     /// Ends a watch on the node, if it is still under way here.
-    fn unsubscribe(&self, id: u64) {
+    pub(crate) fn unsubscribe(&self, id: u64) {
         let mut pending = self.pending.lock();
         if pending.watchers.remove(&id).is_none() {
             return;
@@ -192,38 +193,6 @@ impl Stream {
     /// Waits for [`Stream::end`].
     pub(crate) async fn has_ended(&self) {
         self.ended.cancelled().await;
-    }
-}
-
-/// The answers to one watch. Dropped, it ends the watch.
-#[derive(Debug)]
-pub(crate) struct Subscription {
-    stream: Arc<Stream>,
-    id: u64,
-    answers: mpsc::Receiver<Answer>,
-    observed: Option<(Arc<dyn Observer>, u64)>,
-}
-
-impl Subscription {
-    /// The next answer; `None` once the stream has ended or this reader has fallen behind. Dropping the future loses
-    /// nothing.
-    pub(crate) async fn next(&mut self) -> Option<Answer> {
-        let answer = self.answers.recv().await?;
-        if let Some((observer, number)) = &self.observed {
-            observer.answered(*number, &answer);
-        }
-        Some(answer)
-    }
-
-    /// Which endpoint it comes from.
-    pub(crate) fn endpoint(&self) -> usize {
-        self.stream.endpoint
-    }
-}
-
-impl Drop for Subscription {
-    fn drop(&mut self) {
-        self.stream.unsubscribe(self.id);
     }
 }
 

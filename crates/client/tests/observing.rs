@@ -55,6 +55,18 @@ async fn a_watch_goes_on_elsewhere_without_saying_anything_twice() {
 }
 
 #[tokio::test]
+async fn a_revision_counts_as_read_with_its_last_event() {
+    let (cluster, client) = connected(1).await;
+    let mut watch = client.watch(WatchTarget::Namespace);
+    next(&mut watch).await;
+    cluster.next_watch().await.events(20, [granted(1), granted(2)]).await;
+    next(&mut watch).await;
+    assert_eq!(watch.revision(), Some(at(10)), "to go on after 20 would skip the second one");
+    next(&mut watch).await;
+    assert_eq!(watch.revision(), Some(at(20)));
+}
+
+#[tokio::test]
 async fn a_gap_is_told() {
     let (cluster, client) = connected(1).await;
     let mut watch = client.watch_after(WatchTarget::Prefix("a".to_owned()), at(5));

@@ -7,7 +7,7 @@ use leasehold_state_machine::{
 
 use crate::check::is_bad_wait;
 use crate::requests::body_of;
-use crate::tables::{Fate, Hang, LockKey, Waiter, Want};
+use crate::rows::{Fate, Hang, LockKey, Waiter, Want};
 use crate::{Model, invalid, limit_reached};
 
 impl Model {
@@ -199,12 +199,12 @@ impl Model {
         if grant.mode == want.locks[0].mode || matches!(grant.mode, Mode::Permits { .. }) {
             return Err(invalid("locks[0].mode"));
         }
-        if want.actor.is_some() && !grant.lease.is_session() {
+        if want.actor.is_some() && want.actor != grant.actor {
             return Err(invalid("actor"));
         }
         want.owner.clone_from(&grant.owner);
         want.metadata.clone_from(&grant.metadata);
-        want.actor = want.actor.take().or_else(|| grant.actor.clone());
+        want.actor.clone_from(&grant.actor);
         want.hang = Hang::Convert { token, lease: grant.lease };
         Ok(())
     }

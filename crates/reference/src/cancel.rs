@@ -2,7 +2,7 @@
 
 use leasehold_state_machine::{CancelAcquire, Cancelled, Ended, FencingToken, LossReason, Outcome};
 
-use crate::tables::Fate;
+use crate::rows::Fate;
 use crate::{Model, invalid};
 
 impl Model {

@@ -1,15 +1,16 @@
 //! Deadlock by the definition: the whole graph is built, then searched.
 //!
 //! Nodes are (lease, actor). There is an edge for every waiting request that named an actor, to every holder and to every
-//! waiter ahead of it at the same lock that named one, where the two modes do not go together.
+//! waiter ahead of it at the same lock that named one, where the two modes do not go together. A request closes a cycle if
+//! one of its edges is new: what it waits for, or, of an upgrade, who waits for it from now on.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use leasehold_state_machine::{DEADLOCK_CYCLE_MAX, Deadlock, DeadlockStep, LeaseId, Mode, Outcome};
+use leasehold_state_machine::{DEADLOCK_CYCLE_MAX, Deadlock, DeadlockStep, LeaseId, Outcome};
 
 use crate::Model;
-use crate::queue::fits;
-use crate::tables::{LockKey, Want};
+use crate::queue::go_together;
+use crate::rows::{LockKey, Want};
 
 type Node = (LeaseId, String);
 
@@ -19,6 +20,8 @@ struct Edge {
     to: Node,
     /// Of the request that is about to queue.
     of_new: bool,
+    /// To that request, which is an upgrade and queues ahead.
+    to_new: bool,
 }
 
 type Graph = BTreeMap<Node, Vec<Edge>>;
@@ -55,29 +58,23 @@ impl Model {
                 if new.converts().is_some() { queue.push_front(new) } else { queue.push_back(new) }
             }
             for (place, waiting) in queue.iter().enumerate() {
-                // TEMP
-                let skip = usize::from(new.converts().is_some() && new.keys().any(|wanted| wanted == key));
                 let Some(from) = node(waiting) else { continue };
                 let mode = waiting.mode_at(&key.1);
                 let holders = self.tables.holders(&key).filter(|(token, _)| Some(*token) != waiting.converts());
-                let holders = holders.map(|(_, grant)| (grant.mode, grant.lease, grant.actor.clone()));
-                let ahead = queue.iter().take(place).skip(skip);
-                let ahead = ahead.filter_map(|w| Some((w.mode_at(&key.1), w.lease()?, w.actor.clone())));
-                for (other, lease, actor) in holders.chain(ahead) {
-                    if let Some(actor) = actor.filter(|_| !go_together(mode, other)) {
-                        let of_new = waiting.request == new.request;
-                        let edge = Edge { step: step(waiting, &key.1), to: (lease, actor), of_new };
-                        graph.entry(from.clone()).or_default().push(edge);
-                    }
+                let holders =
+                    holders.filter_map(|(_, grant)| Some((grant.mode, (grant.lease, grant.actor.clone()?), false)));
+                let ahead = queue.iter().take(place);
+                let ahead =
+                    ahead.filter_map(|want| Some((want.mode_at(&key.1), node(want)?, want.request == new.request)));
+                for (_, to, to_new) in holders.chain(ahead).filter(|(other, ..)| !go_together(mode, *other)) {
+                    let of_new = waiting.request == new.request;
+                    let edge = Edge { step: step(waiting, &key.1), to, of_new, to_new };
+                    graph.entry(from.clone()).or_default().push(edge);
                 }
             }
         }
         graph
     }
-}
-
-fn go_together(a: Mode, b: Mode) -> bool {
-    fits(std::iter::once(a), b)
 }
 
 /// None: it named no actor, or hangs on nothing yet.
@@ -94,37 +91,50 @@ fn step(want: &Want, name: &str) -> DeadlockStep {
     }
 }
 
-/// Breadth first, from the new request back to its own node.
+/// A shortest way that begins with what the new request waits for, or that ends with who waits for it.
 fn shortest_cycle(graph: &Graph, start: &Node) -> Option<Deadlock> {
-    let of_new = graph.get(start).into_iter().flatten().filter(|edge| edge.of_new);
-    let mut paths: VecDeque<(&Node, Vec<DeadlockStep>)> =
-        of_new.map(|edge| (&edge.to, vec![edge.step.clone()])).collect();
+    let begins = way_back(graph, start, |edge| edge.of_new, |_| true);
+    let ends = way_back(graph, start, |_| true, |edge| edge.to_new);
+    [begins, ends].into_iter().flatten().min_by_key(|deadlock| deadlock.cycle.len())
+}
+
+/// Breadth first from a node back to itself.
+fn way_back(
+    graph: &Graph,
+    start: &Node,
+    may_begin: impl Fn(&Edge) -> bool,
+    may_end: impl Fn(&Edge) -> bool,
+) -> Option<Deadlock> {
+    let edges = |node: &Node| graph.get(node).into_iter().flatten();
+    let first = edges(start).filter(|edge| may_begin(edge));
+    let mut paths: VecDeque<(&Edge, Vec<DeadlockStep>)> = first.map(|edge| (edge, vec![edge.step.clone()])).collect();
     let mut reached: BTreeSet<&Node> = BTreeSet::new();
-    while let Some((node, path)) = paths.pop_front() {
-        if node == start {
-            return Some(Deadlock { cycle: path });
-        }
-        if path.len() < DEADLOCK_CYCLE_MAX && reached.insert(node) {
-            for edge in graph.get(node).into_iter().flatten() {
+    while let Some((last, path)) = paths.pop_front() {
+        if last.to == *start {
+            if may_end(last) {
+                return Some(Deadlock { cycle: path });
+            }
+        } else if path.len() < DEADLOCK_CYCLE_MAX && reached.insert(&last.to) {
+            for edge in edges(&last.to) {
                 let longer = path.iter().cloned().chain([edge.step.clone()]);
-                paths.push_back((&edge.to, longer.collect()));
+                paths.push_back((edge, longer.collect()));
             }
         }
     }
     None
 }
 
-/// Whether each step waits for the next one, the last for the first, and nobody stands in it twice.
+/// Whether each step waits for the next one, the last for the first, nobody stands in it twice, and an edge is new.
 fn is_cycle(graph: &Graph, start: &Node, told: &Deadlock) -> bool {
     let nodes: Vec<Node> = told.cycle.iter().map(|step| (step.lease, step.actor.clone())).collect();
     let distinct = nodes.iter().collect::<BTreeSet<_>>().len() == nodes.len();
-    let waits = |(at, step): (usize, &DeadlockStep)| {
-        let next = &nodes[(at + 1) % nodes.len()];
+    let edges = |at: usize| {
+        let next = nodes[(at + 1) % nodes.len()].clone();
         let edges = graph.get(&nodes[at]).into_iter().flatten();
-        edges.into_iter().any(|edge| (at > 0 || edge.of_new) && edge.step == *step && edge.to == *next)
+        edges.filter(move |edge| edge.step == told.cycle[at] && edge.to == next)
     };
-    distinct
-        && nodes.first() == Some(start)
-        && nodes.len() <= DEADLOCK_CYCLE_MAX
-        && told.cycle.iter().enumerate().all(waits)
+    let Some(last) = nodes.len().checked_sub(1) else { return false };
+    let is_new = edges(0).any(|edge| edge.of_new) || edges(last).any(|edge| edge.to_new);
+    let waits = (0..nodes.len()).all(|at| edges(at).next().is_some());
+    nodes[0] == *start && distinct && nodes.len() <= DEADLOCK_CYCLE_MAX && waits && is_new
 }

@@ -3,7 +3,8 @@
 use leasehold_state_machine::{Ended, EventKind, FencingToken, LeaseId, LossReason, REMEMBER_MS, RequestId};
 
 use crate::Model;
-use crate::tables::{Fate, Grant, Loss, Waiter};
+use crate::losses::Loss;
+use crate::rows::{Fate, Grant, Waiter};
 
 impl Model {
     /// With its grants in token order, then its waits in log order.

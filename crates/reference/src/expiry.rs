@@ -3,7 +3,7 @@
 use leasehold_state_machine::{LeaseId, LossReason, RequestId};
 
 use crate::Model;
-use crate::tables::{Due, Fate, LockKey};
+use crate::rows::{Due, Fate, LockKey};
 
 impl Model {
     /// At most so many due items as an entry may remove.

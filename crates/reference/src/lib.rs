@@ -14,14 +14,18 @@ mod check;
 mod deadlock;
 mod endings;
 mod expiry;
+mod losses;
 mod queue;
 mod renew;
 mod requests;
+mod rows;
 mod sessions;
 mod settings;
 mod tables;
 mod tokens;
 mod views;
+
+pub use queue::go_together;
 
 use leasehold_state_machine::{
     Batch, Bounds, Command, EntryId, Event, EventKind, LEVEL_FIRST, LeaseRequest, Limits, LogTime, Mode, Operation,

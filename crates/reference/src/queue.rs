@@ -5,7 +5,7 @@
 use leasehold_state_machine::{EventKind, FencingToken, Granted, GrantedLock, LeaseId, LossReason, Mode, RequestId};
 
 use crate::Model;
-use crate::tables::{Fate, Grant, Hang, Lease, LockKey, Want};
+use crate::rows::{Fate, Grant, Hang, Lease, LockKey, Want};
 
 /// Whether one more in this mode fits beside those.
 pub(crate) fn fits(mut others: impl Iterator<Item = Mode>, mode: Mode) -> bool {
@@ -23,6 +23,12 @@ pub(crate) fn fits(mut others: impl Iterator<Item = Mode>, mode: Mode) -> bool {
             }) && taken <= u64::from(limit)
         }
     }
+}
+
+/// Whether two grants of one lock can be held together.
+#[must_use]
+pub fn go_together(a: Mode, b: Mode) -> bool {
+    fits(std::iter::once(a), b)
 }
 
 impl Model {

@@ -2,7 +2,7 @@
 
 use leasehold_state_machine::{Acquire, Attempt, Bounds, Outcome, REMEMBER_MS, RequestId, Wait};
 
-use crate::tables::{Fate, Mark, Record};
+use crate::rows::{Fate, Mark, Record};
 use crate::{Model, limit_reached};
 
 /// What two sends of one request must have in common.

@@ -5,7 +5,7 @@ use leasehold_state_machine::{
 };
 
 use crate::check::{BadFields, is_bad_text};
-use crate::tables::Lease;
+use crate::rows::Lease;
 use crate::{Model, limit_reached};
 
 impl Model {

@@ -9,7 +9,7 @@ use leasehold_state_machine::{
 
 use crate::Model;
 use crate::check::{BadFields, is_bad_text};
-use crate::tables::LockKey;
+use crate::rows::LockKey;
 
 impl Model {
     /// Refuses a token that was never given out, or is known as another lock's.

@@ -8,7 +8,8 @@ use leasehold_state_machine::{
 };
 
 use crate::Model;
-use crate::tables::{Fate, Grant, LockKey, Loss, Waiter};
+use crate::losses::Loss;
+use crate::rows::{Fate, Grant, LockKey, Waiter};
 
 impl Model {
     /// Log time.

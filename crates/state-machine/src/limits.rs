@@ -71,7 +71,7 @@ pub const RELEASES_MAX: usize = 1_024;
 /// waits' deadlines.
 pub const DEADLOCK_SEARCH_MAX: usize = 100_000;
 /// Due items that one entry removes; the leader ticks again while more are due.
-pub const EXPIRIES_PER_ENTRY_MAX: usize = 4_096;
+pub const EXPIRIES_PER_ENTRY_MAX: usize = 1_024;
 /// Client instances whose request ids are remembered. A full table refuses new instances, it never forgets.
 pub const INSTANCES_MAX: usize = 1_000_000;
 /// Request ids that are remembered: those that wait or hold, and tombstones. A full table refuses new ids.

@@ -73,8 +73,13 @@ impl Watched {
     }
 
     pub(crate) async fn event(&self, index: u64, event: v1::WatchEvent) {
+        self.events(index, [event]).await;
+    }
+
+    /// Of one revision, as when an event concerns several locks.
+    pub(crate) async fn events<const N: usize>(&self, index: u64, events: [v1::WatchEvent; N]) {
         let revision = Some(v1::Revision { index, ordinal: 0 });
-        let events = vec![v1::WatchEvent { revision, ..event }];
+        let events = events.map(|event| v1::WatchEvent { revision, ..event }).into();
         self.say(Answer::Watch(v1::WatchResponse { events, ..Default::default() })).await;
     }
 

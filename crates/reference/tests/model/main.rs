@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, unreachable_pub)]
 
 mod coverage;
+mod draw;
+mod golden;
 mod invariants;
 mod random_logs;
 mod resolve;

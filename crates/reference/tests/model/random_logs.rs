@@ -10,10 +10,11 @@ use std::thread;
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
-use crate::coverage::Seen;
+use crate::coverage::{EXPECTED, Seen};
+use crate::draw::log;
 use crate::run::{Run, Verdict};
 use crate::script::Script;
-use crate::steps::{Log, log};
+use crate::steps::Log;
 
 const COMMANDS: u64 = 1_000_000;
 /// Parts of a run, each with a seed of its own, on as many threads.
@@ -145,5 +146,3 @@ fn random_logs_agree_with_the_reference_model() {
         assert!(missing.is_empty(), "never happened: {missing:?}");
     }
 }
-
-const EXPECTED: &[&str] = &[];

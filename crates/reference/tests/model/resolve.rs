@@ -154,9 +154,12 @@ impl Sent {
                     metadata: String::new(),
                     lease: LeaseRequest::Convert { token: held.1 },
                     wait: wait(*wait_ms),
-                    actor: actor
-                        .map(|actor| ACTORS[actor].into())
-                        .filter(|_| model.grant(held.1).is_some_and(|grant| grant.lease.is_session())),
+                    // Mostly none, sometimes the grant's, or another one.
+                    actor: match actor {
+                        None => None,
+                        Some(0) => Some(ACTORS[0].into()),
+                        Some(_) => model.grant(held.1).map(|grant| grant.actor).filter(|actor| !actor.is_empty()),
+                    },
                     lock_delay_ms: 0,
                     value: Bytes::new(),
                 };
@@ -293,7 +296,7 @@ fn by_token(step: &Step, model: &Model) -> Operation {
             Operation::SetLimits(set)
         }
         Step::Level { level } => Operation::SetLevel(SetLevel { level: *level }),
-        Step::Found => Operation::Found(crate::run::found(2, steps::founding_limits())),
+        Step::Found => Operation::Found(crate::run::found(2, crate::draw::founding_limits())),
         _ => Operation::Tick,
     }
 }

@@ -10,10 +10,11 @@ use leasehold_state_machine::{
 };
 
 use crate::coverage::Seen;
+use crate::draw::{founding_limits, roomy_limits};
 use crate::invariants;
 use crate::resolve::{Sent, session};
 use crate::script::Script;
-use crate::steps::{Entry, Log, NAMES, NAMESPACES, SESSIONS, Stamp, Step, Then, Time, founding_limits, roomy_limits};
+use crate::steps::{Entry, Log, NAMES, NAMESPACES, SESSIONS, Stamp, Step, Then, Time};
 
 /// What machine and model differ in.
 pub type Verdict = Result<(), String>;

@@ -60,9 +60,7 @@ fn differs(a: &Entry, b: &Entry) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
-    use super::super::fixture::{Fixture, grants, queued};
+    use super::super::fixture::{Fixture, blank, grants, normal, queued};
     use super::C1;
 
     fn log(fixture: Fixture) -> Fixture {
@@ -82,32 +80,39 @@ mod tests {
     #[test]
     fn another_outcome_on_one_node_is_caught() {
         let fixture = log(Fixture::default()).node(1).founded().acquire(10, "a", 1, None, grants("a", 9)).node(2);
-        fixture.assert_broken(C1, &["C1", "index 2", "nodes 1 and 2", "outcomes", "token: 9"]);
+        fixture.assert_broken(C1, &["C1", "index 2", "nodes 1 and 2", "outcomes", "FencingToken(9)"]);
     }
 
     #[test]
-    fn another_state_hash_on_one_node_is_caught() {
-        let fixture = log(Fixture::default()).node(1).founded().raw(json!({
-            "index": 2, "term": 1, "leader": 1, "kind": "blank", "committed": true, "now": 10, "hash": "ff",
-        }));
+    fn another_kind_of_entry_on_one_node_is_caught() {
+        let fixture = log(Fixture::default()).node(1).founded().raw(blank(2, 10));
         fixture.node(2).assert_broken(C1, &["index 2", "stamp"]);
     }
 
     #[test]
+    fn another_state_hash_on_one_node_is_caught() {
+        let mut other = normal(2, 10);
+        let fixture = Fixture::default().founded().raw(other.clone()).node(1);
+        other.hash = "ff".into();
+        fixture.founded().raw(other).node(2).assert_broken(C1, &["index 2", "state hash", "ff"]);
+    }
+
+    #[test]
     fn two_holders_of_one_lock_are_caught_by_the_model() {
-        let fixture = Fixture::default().founded().acquire(10, "a", 1, None, grants("a", 1)).acquire(
-            20,
-            "a",
-            2,
-            None,
-            grants("a", 2),
-        );
-        fixture.node(1).assert_broken(C1, &["index 3", "token 1 holds default/a", "Granted"]);
+        let fixture = Fixture::default().founded().acquire(10, "a", 1, None, grants("a", 1));
+        let fixture = fixture.acquire(20, "a", 2, None, grants("a", 2)).node(1);
+        fixture.assert_broken(C1, &["index 3", "came to Granted", "by the model it comes to Held"]);
+    }
+
+    #[test]
+    fn log_time_that_no_stamp_moved_is_caught_by_the_model() {
+        let mut wrong = normal(2, 10);
+        wrong.now = 11;
+        Fixture::default().founded().raw(wrong).node(1).assert_broken(C1, &["index 2", "log time is 11", "model 10"]);
     }
 
     #[test]
     fn a_hole_in_a_log_is_caught() {
-        let blank = |index: u64| json!({"index": index, "term": 1, "leader": 1, "kind": "blank", "committed": true, "now": 0, "hash": "0"});
-        Fixture::default().raw(blank(4)).raw(blank(6)).node(3).assert_broken(C1, &["node 3", "index 6", "4"]);
+        Fixture::default().raw(blank(4, 0)).raw(blank(6, 0)).node(3).assert_broken(C1, &["node 3", "index 6", "4"]);
     }
 }

@@ -2,7 +2,7 @@
 
 use leasehold_state_machine::RequestId;
 
-use super::facts::Facts;
+use super::facts::{Facts, OutrightGrant};
 use super::report::{Invariant::C2, Report};
 
 pub(super) fn check(facts: &Facts<'_>, report: &mut Report) {
@@ -21,14 +21,13 @@ pub(super) fn check(facts: &Facts<'_>, report: &mut Report) {
         });
     }
     let Some(log) = &facts.log else { return };
-    let mut outright: Vec<_> = log.outright_grants().collect();
-    // A repeated answer names an older token: only the first entry that names a token made it.
-    outright.sort_by_key(|grant| (grant.token, grant.applied.place()));
-    outright.dedup_by_key(|grant| grant.token);
-    let made = outright.iter().filter(|grant| !grant.confirm).collect::<Vec<_>>();
+    // Only of a grant whose lease is untouched is it known when it was made: a repeated answer names an older token.
+    let mut made: Vec<_> = log.outright_grants().filter(OutrightGrant::is_fresh).collect();
+    made.sort_by_key(|grant| (grant.token, grant.applied.place()));
+    made.dedup_by_key(|grant| grant.token);
     for pair in made.windows(2) {
         let [a, b] = pair else { continue };
-        report.hold(C2, a.applied.place() <= b.applied.place(), || {
+        report.hold(C2, a.applied.entry.now <= b.applied.entry.now, || {
             format!(
                 "token {} was granted at index {}, the greater token {} before it at index {}",
                 a.token, a.applied.entry.index, b.token, b.applied.entry.index

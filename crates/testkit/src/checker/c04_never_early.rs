@@ -1,92 +1,213 @@
-//! C4: never early: a lock whose lease was not given up is not granted again before the first send of the last successful
-//! acquire or renewal + ttl. Clients and nodes of a run read one clock, so there is no drift to allow for.
+//! C4: never early: a lock whose lease was not given up is not granted again, to somebody who cannot hold it beside, before
+//! the first send of the last successful acquire, opening or renewal + ttl, + the lock-delay. Clients and nodes of a run read
+//! one clock, so there is no drift to allow for.
 
 use std::collections::BTreeMap;
+
+use leasehold_reference::go_together;
+use leasehold_state_machine::Mode;
 
 use super::facts::{Facts, Seen};
 use super::report::{Invariant::C4, Report};
 use crate::clock::Moment;
-use crate::history::{Call, Record, Response};
+use crate::history::{Acquire, Call, Record, Response};
 
-/// A promise: nobody else before this moment.
+/// A promise: nobody who cannot hold beside it before this moment.
 #[derive(Clone, Copy)]
 struct Promise<'a> {
     token: u64,
     until: Moment,
+    mode: Mode,
     by: &'a Record,
+}
+
+/// A grant that a client heard of.
+#[derive(Clone, Copy)]
+struct Heard<'a> {
+    token: u64,
+    acquire: &'a Acquire,
+    /// It was granted by then.
+    granted: Moment,
 }
 
 pub(super) fn check(facts: &Facts<'_>, report: &mut Report) {
     check_beliefs(facts, report);
-    let mut strongest: BTreeMap<&str, Promise<'_>> = BTreeMap::new();
+    let mut promises: BTreeMap<&str, Promises<'_>> = BTreeMap::new();
     for (token, seen) in &facts.seen {
-        let Some(acquire) = seen.acquire() else { continue };
-        let lock = &*acquire.lock;
-        let granted = acquire.complete.unwrap_or_default();
-        if let Some(promise) = strongest.get(lock) {
-            report.hold(C4, granted >= promise.until, || {
-                format!(
-                    "{lock}: token {token} was granted by {granted}, but token {} was promised until {} ({} sent at {})",
-                    promise.token,
-                    promise.until,
-                    if matches!(promise.by.call, Call::Renew(_)) { "renewal" } else { "acquire" },
-                    promise.by.sent(),
-                )
-            });
+        let Some((record, heard)) = heard(*token, seen) else { continue };
+        let promised = promises.entry(&record.lock).or_default();
+        if !is_downgrade(heard.acquire) {
+            promised.check(&record.lock, heard, report);
         }
-        let promise = promise_of(*token, seen);
-        let given_up = seen.gave_up().any(|record| record.invoke <= promise.until) && facts.ended_by_command(*token);
-        if !given_up && strongest.get(lock).is_none_or(|other| other.until < promise.until) {
-            strongest.insert(lock, promise);
+        if let Some(promise) = promise_of(facts, record, heard, seen) {
+            promised.add(promise);
         }
     }
 }
 
-/// No client may be sure to hold a lock when a later grant of it has been answered already.
+fn heard<'a>(token: u64, seen: &Seen<'a>) -> Option<(&'a Record, Heard<'a>)> {
+    let record = seen.acquire()?;
+    let (acquire, ..) = record.granted()?;
+    Some((record, Heard { token, acquire, granted: record.complete.unwrap_or_default() }))
+}
+
+/// Its holder held the lock alone before: others cannot mind.
+fn is_downgrade(acquire: &Acquire) -> bool {
+    acquire.replaces.is_some() && acquire.mode == Mode::Shared
+}
+
+/// The promises of one lock.
+#[derive(Default)]
+struct Promises<'a> {
+    /// The strongest one of each mode.
+    strongest: BTreeMap<Mode, Promise<'a>>,
+    /// All of permits.
+    permits: Vec<Promise<'a>>,
+}
+
+impl<'a> Promises<'a> {
+    fn add(&mut self, promise: Promise<'a>) {
+        let strongest = self.strongest.entry(promise.mode).or_insert(promise);
+        if strongest.until < promise.until {
+            *strongest = promise;
+        }
+        if matches!(promise.mode, Mode::Permits { .. }) {
+            self.permits.push(promise);
+        }
+    }
+
+    fn check(&self, lock: &str, next: Heard<'_>, report: &mut Report) {
+        let others = self.strongest.values().filter(|promise| {
+            // Of one's own grant that is converted the promise is kept by the new one.
+            !go_together(promise.mode, next.acquire.mode) && next.acquire.replaces != Some(promise.token)
+        });
+        if let Some(promise) = others.max_by_key(|promise| promise.until) {
+            report.hold(C4, next.granted >= promise.until, || early(lock, next, promise));
+        }
+        let Mode::Permits { permits, limit } = next.acquire.mode else { return };
+        // Whoever is promised a time after this grant was answered, holds while it is made.
+        let held = self.permits.iter().filter(|promise| promise.until > next.granted);
+        let taken = held.clone().map(|promise| permits_of(promise.mode)).sum::<u64>() + u64::from(permits);
+        report.hold(C4, taken <= limit.into(), || {
+            let tokens: Vec<String> = held.map(|promise| promise.token.to_string()).collect();
+            format!(
+                "{lock}: {taken} of {limit} permits are held when token {} is granted by {}: those of tokens {}",
+                next.token,
+                next.granted,
+                tokens.join(", ")
+            )
+        });
+    }
+}
+
+fn permits_of(mode: Mode) -> u64 {
+    match mode {
+        Mode::Permits { permits, .. } => permits.into(),
+        Mode::Exclusive | Mode::Shared => 0,
+    }
+}
+
+fn early(lock: &str, next: Heard<'_>, promise: &Promise<'_>) -> String {
+    format!(
+        "{lock}: token {} was granted by {}, but token {} was promised until {} ({} sent at {})",
+        next.token,
+        next.granted,
+        promise.token,
+        promise.until,
+        match promise.by.call {
+            Call::Renew(_) => "renewal",
+            Call::OpenSession(_) => "opening of the session",
+            _ => "acquire",
+        },
+        promise.by.sent(),
+    )
+}
+
+/// The last moment for which a token was promised; None where it was given up by then, or nothing is known.
+fn promise_of<'a>(facts: &Facts<'a>, record: &'a Record, heard: Heard<'a>, seen: &Seen<'a>) -> Option<Promise<'a>> {
+    let (.., lease) = record.granted()?;
+    let kept_alive = &facts.leases.get(lease)?.kept_alive;
+    let sends = kept_alive.iter().filter_map(|by| Some((by.sent().plus_ms(lasts_ms(by)?), *by)));
+    let (until, by) = sends.max_by_key(|(until, _)| *until)?;
+    let ended_by_command = facts.ended_by_command(heard.token);
+    if ended_by_command && facts.gave_up(seen).any(|record| record.invoke <= until) {
+        return None;
+    }
+    // Nobody gave it up, so its lease had to run out, and the delay to pass.
+    let delay_ms = if facts.replay.is_some() && !ended_by_command { delay_ms(facts, heard.acquire) } else { 0 };
+    Some(Promise { token: heard.token, until: until.plus_ms(delay_ms), mode: heard.acquire.mode, by })
+}
+
+/// How long a lease lasts at least, from the send of a call that was answered so.
+fn lasts_ms(record: &Record) -> Option<u64> {
+    match (&record.call, &record.response) {
+        // A grant cannot come before its request, so its ttl counts from the send even where the answer dares not say so.
+        (Call::Acquire(acquire), Response::Granted { .. }) => Some(acquire.ttl_ms),
+        (Call::OpenSession(open), Response::Opened { .. }) => Some(open.ttl_ms),
+        (Call::Renew(renew), Response::Renewed { left_ms }) => Some(renew.ttl_ms.max(*left_ms)),
+        _ => None,
+    }
+}
+
+/// The lock-delay of a grant: a convert keeps that of the grant it replaced, where that is known.
+fn delay_ms(facts: &Facts<'_>, acquire: &Acquire) -> u64 {
+    let Some(replaced) = acquire.replaces else { return acquire.lock_delay_ms };
+    let before = facts.seen.get(&replaced).and_then(|seen| seen.acquire()?.granted());
+    before.map_or(0, |(before, ..)| if before.replaces.is_some() { 0 } else { before.lock_delay_ms })
+}
+
+/// No client may be sure to hold a lock when a later grant that cannot be beside it has been answered already, unless
+/// somebody ended its grant by force: the holder hears of that later.
 fn check_beliefs(facts: &Facts<'_>, report: &mut Report) {
-    // From the greatest token down: the earliest completion of a later grant, by lock.
-    let mut earliest: BTreeMap<&str, (u64, Moment)> = BTreeMap::new();
+    // From the greatest token down, by lock and mode: the earliest completions of later grants.
+    let mut earliest: BTreeMap<&str, BTreeMap<Mode, Vec<Heard<'_>>>> = BTreeMap::new();
     for (token, seen) in facts.seen.iter().rev() {
-        for belief in &seen.beliefs {
-            let later = earliest.get(&*belief.lock).filter(|(_, granted)| *granted < belief.invoke);
+        let own = heard(*token, seen);
+        let mode = own.map_or(Mode::Exclusive, |(_, heard)| heard.acquire.mode);
+        let forced = seen.given_up.iter().filter(|record| matches!(record.call, Call::ForceRelease(_)));
+        let forced = forced.map(|record| record.invoke).min();
+        for belief in seen.beliefs.iter().filter(|belief| forced.is_none_or(|forced| belief.invoke < forced)) {
+            let modes =
+                earliest.get(&*belief.lock).into_iter().flatten().filter(|(other, _)| !go_together(**other, mode));
+            let later = modes.flat_map(|(_, later)| later).filter(|later| later.acquire.replaces != Some(*token));
+            let later = later.filter(|later| later.granted < belief.invoke).min_by_key(|later| later.granted);
             report.hold(C4, later.is_none(), || {
-                let (later, granted) = later.copied().unwrap_or_default();
+                let (other, granted) = later.map_or((0, Moment::default()), |later| (later.token, later.granted));
                 format!(
-                    "{}: worker {} was sure to hold it under token {token} at {}, token {later} was granted by {granted}",
+                    "{}: worker {} was sure to hold it under token {token} at {}, token {other} was granted by {granted}",
                     belief.lock, belief.worker, belief.invoke
                 )
             });
         }
-        let Some((lock, granted)) = seen.acquire().and_then(|acquire| Some((&*acquire.lock, acquire.complete?))) else {
-            continue;
-        };
-        let first = earliest.entry(lock).or_insert((*token, granted));
-        if granted < first.1 {
-            *first = (*token, granted);
-        }
+        let Some((record, heard)) = own.filter(|(record, _)| record.complete.is_some()) else { continue };
+        // Two are enough: one of them may be the convert of the very grant that somebody believes in.
+        let later = earliest.entry(&record.lock).or_default().entry(heard.acquire.mode).or_default();
+        later.push(heard);
+        later.sort_by_key(|later| later.granted);
+        later.truncate(2);
     }
-}
-
-/// The last moment for which a token was promised.
-fn promise_of<'a>(token: u64, seen: &Seen<'a>) -> Promise<'a> {
-    let acquired = seen.acquires.iter().filter_map(|record| {
-        let (acquire, ..) = record.granted()?;
-        // A grant cannot come before its request, so its ttl counts from the send even where the answer dares not say so.
-        Some(Promise { token, until: record.sent().plus_ms(acquire.ttl_ms), by: record })
-    });
-    let renewed = seen.renewals.iter().filter_map(|record| match (&record.call, &record.response) {
-        (Call::Renew(renew), Response::Renewed { left_ms }) => {
-            Some(Promise { token, until: record.sent().plus_ms(renew.ttl_ms.max(*left_ms)), by: record })
-        }
-        _ => None,
-    });
-    acquired.chain(renewed).max_by_key(|promise| promise.until).expect("a seen grant has an acquire")
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixture::{Fixture, grants};
+    use leasehold_state_machine::{LeaseId, Mode};
+
+    use super::super::fixture::{Fixture, acquire_as, grants, grants_as, session};
     use super::C4;
+    use crate::history::Acquire;
+
+    fn shared(acquire: &mut Acquire) {
+        acquire.mode = Mode::Shared;
+    }
+
+    fn under_session(acquire: &mut Acquire) {
+        acquire.session = Some(session().to_string().into());
+        acquire.ttl_ms = 0;
+    }
+
+    fn permits(permits: u32) -> impl Fn(&mut Acquire) {
+        move |acquire| acquire.mode = Mode::Permits { permits, limit: 3 }
+    }
 
     #[test]
     fn a_grant_after_the_ttl_passes() {
@@ -119,9 +240,54 @@ mod tests {
     }
 
     #[test]
+    fn those_who_share_are_not_in_each_others_way() {
+        let fixture = Fixture::default().granted_as("a", 1, 0, 10, shared).granted_as("a", 2, 20, 30, shared);
+        fixture.granted("a", 3, 40, 1_020).believed("a", 1, 31).assert_holds(C4);
+    }
+
+    #[test]
+    fn a_writer_beside_a_reader_is_caught() {
+        let fixture = Fixture::default().granted_as("a", 1, 0, 10, shared).granted_as("a", 2, 20, 30, shared);
+        fixture.granted("a", 3, 40, 1_019).assert_broken(C4, &["token 3", "token 2 was promised until 1.020000 s"]);
+    }
+
+    #[test]
+    fn more_permits_than_there_are_are_caught() {
+        let fixture = Fixture::default().granted_as("a", 1, 0, 10, permits(2)).granted_as("a", 2, 20, 30, permits(1));
+        fixture.granted_as("a", 3, 40, 1_001, permits(2)).assert_holds(C4);
+        let fixture = Fixture::default().granted_as("a", 1, 0, 10, permits(2)).granted_as("a", 2, 20, 30, permits(1));
+        fixture.granted_as("a", 3, 40, 50, permits(1)).assert_broken(C4, &["4 of 3 permits", "token 3", "1, 2"]);
+    }
+
+    #[test]
+    fn what_hangs_on_a_session_is_promised_as_long_as_that() {
+        let fixture = || Fixture::default().opened(0, 5).granted_as("a", 1, 10, 20, under_session).kept_alive(900, 950);
+        fixture().granted("a", 2, 1_000, 1_900).assert_holds(C4);
+        let words = ["token 2", "token 1", "1.900000 s", "renewal sent at 0.900000 s"];
+        fixture().granted("a", 2, 1_000, 1_899).assert_broken(C4, &words);
+    }
+
+    #[test]
+    fn a_converted_grant_is_promised_under_its_new_token() {
+        let downgrade = |acquire: &mut Acquire| {
+            acquire.replaces = Some(1);
+            acquire.mode = Mode::Shared;
+        };
+        let fixture = || Fixture::default().granted("a", 1, 0, 10).granted_as("a", 2, 20, 30, downgrade);
+        fixture().granted_as("a", 3, 40, 50, shared).believed("a", 2, 60).assert_holds(C4);
+        fixture().granted("a", 3, 40, 999).assert_broken(C4, &["token 3", "token 2 was promised until 1.000000 s"]);
+    }
+
+    #[test]
     fn a_client_that_is_sure_for_too_long_is_caught() {
         let fixture = Fixture::default().granted("a", 1, 0, 10).granted("a", 2, 20, 1_100).believed("a", 1, 1_101);
         fixture.assert_broken(C4, &["C4", "default/a", "token 1", "1.101000 s", "token 2", "1.100000 s"]);
+    }
+
+    #[test]
+    fn who_lost_a_lock_by_force_may_not_have_heard_of_it() {
+        let fixture = Fixture::default().granted("a", 1, 0, 10).forced("a", 1, 20, 30).granted("a", 2, 25, 35);
+        fixture.believed("a", 1, 36).believed("a", 1, 19).assert_holds(C4);
     }
 
     #[test]
@@ -129,5 +295,18 @@ mod tests {
         let fixture = Fixture::default().granted("a", 1, 0, 10).released("a", 1, 20, 30).granted("a", 2, 40, 50);
         let fixture = fixture.founded().acquire(1, "a", 1, None, grants("a", 1)).tick(1_002);
         fixture.acquire(1_002, "a", 2, None, grants("a", 2)).node(1).assert_broken(C4, &["token 2", "token 1"]);
+    }
+
+    #[test]
+    fn a_lock_delay_counts_after_an_expiry() {
+        let delayed = acquire_as("a", 1, 1, None, |acquire| acquire.lock_delay_ms = 500);
+        let log = |fixture: Fixture| {
+            let fixture = fixture.founded().entry(1, delayed, grants("a", 1)).tick(1_002).tick(1_503);
+            let second = grants_as("a", 2, Mode::Exclusive, LeaseId(2), 1_000);
+            fixture.acquire(1_503, "a", 2, None, second).node(1)
+        };
+        let delay = |acquire: &mut Acquire| acquire.lock_delay_ms = 500;
+        let fixture = log(Fixture::default()).granted_as("a", 1, 0, 10, delay);
+        fixture.granted("a", 2, 1_300, 1_499).assert_broken(C4, &["token 2", "token 1 was promised until 1.500000 s"]);
     }
 }

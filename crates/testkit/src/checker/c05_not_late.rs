@@ -1,10 +1,10 @@
-//! C5: not late: when a lease runs out with somebody waiting, the next one has the lock within
+//! C5: not late: when a lease or a session runs out with somebody waiting, the next one has the lock within
 //! ttl × (1 + 2 drift) + the outages + one tick per leader change, and what a busy machine adds.
 
 use std::time::Duration;
 
 use super::facts::Facts;
-use super::model::{ReplayedGrant, Why};
+use super::replay::ReplayedGrant;
 use super::report::{Invariant::C5, Report};
 use crate::clock::Moment;
 use crate::history::{Call, Response};
@@ -12,9 +12,6 @@ use crate::history::{Call, Response};
 pub(super) fn check(facts: &Facts<'_>, report: &mut Report) {
     let Some(replay) = &facts.replay else { return };
     for (expired, next) in replay.successions() {
-        if expired.end.as_ref().is_none_or(|end| end.why != Why::Expired) {
-            continue;
-        }
         let (Some(held), Some(next_seen)) = (facts.seen.get(&expired.token), facts.seen.get(&next.token)) else {
             continue;
         };
@@ -37,18 +34,19 @@ pub(super) fn check(facts: &Facts<'_>, report: &mut Report) {
 /// The last moment at which the lease can have run out; None when that is not known.
 fn latest_end(facts: &Facts<'_>, grant: &ReplayedGrant) -> Option<Moment> {
     let stretch = |ttl_ms: u64| ttl_ms + (ttl_ms * 2 * facts.bounds.drift_max_ppm).div_ceil(1_000_000);
-    let seen = facts.seen.get(&grant.token)?;
-    let mut latest = Moment::default();
-    for record in seen.acquires.iter().chain(&seen.renewals) {
+    let (.., lease) = facts.seen.get(&grant.token)?.acquire()?.granted()?;
+    let mut latest = None;
+    for record in &facts.leases.get(lease)?.kept_alive {
         let ttl_ms = match (&record.call, &record.response) {
             (Call::Acquire(acquire), Response::Granted { .. }) => acquire.ttl_ms,
+            (Call::OpenSession(open), Response::Opened { .. }) => open.ttl_ms,
             (Call::Renew(renew), Response::Renewed { .. }) => renew.ttl_ms,
             (_, Response::Unknown) => return None,
             _ => continue,
         };
-        latest = latest.max(record.complete?.plus_ms(stretch(ttl_ms)));
+        latest = latest.max(Some(record.complete?.plus_ms(stretch(ttl_ms))));
     }
-    Some(latest)
+    latest
 }
 
 /// How long faults lasted between two moments; None when one of them never ended.
@@ -69,8 +67,11 @@ fn leader_changes(facts: &Facts<'_>, from: &ReplayedGrant, to: &ReplayedGrant) -
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixture::{Fixture, grants, queued};
+    use leasehold_state_machine::{LeaseRequest, Mode};
+
+    use super::super::fixture::{Fixture, acquire_as, grants, grants_as, queued, session};
     use super::C5;
+    use crate::history::Acquire;
 
     /// Token 1 is granted at 10 and not renewed, token 2 waits and is granted by the expiry.
     fn expiry() -> Fixture {
@@ -80,7 +81,7 @@ mod tests {
 
     #[test]
     fn a_grant_right_after_the_expiry_passes() {
-        expiry().granted("a", 1, 5, 15).waited("a", 2, 18, 1_050).assert_holds(C5);
+        expiry().granted("a", 1, 5, 15).waited("a", 2, 18, 1_050).assert_holds_in_a_true_log(C5);
     }
 
     #[test]
@@ -92,5 +93,21 @@ mod tests {
     fn a_grant_seconds_after_the_expiry_is_caught() {
         let fixture = expiry().granted("a", 1, 5, 15).waited("a", 2, 18, 8_000).fault(500, 600);
         fixture.assert_broken(C5, &["C5", "default/a", "token 1", "over by 1.017000 s", "token 2", "8.000000 s"]);
+    }
+
+    #[test]
+    fn a_session_runs_out_in_time_too() {
+        let under_session = acquire_as("a", 1, 1, None, |acquire| {
+            acquire.lease = LeaseRequest::Session { session: session() };
+        });
+        let held = grants_as("a", 1, Mode::Exclusive, session(), 990);
+        let log = Fixture::default().founded().open(10).entry(20, under_session, held);
+        let log = log.acquire(30, "a", 2, Some(9_000), queued(0, 9_030)).tick(1_011).node(1);
+        let clients = log.opened(5, 15).granted_as("a", 1, 16, 25, |acquire: &mut Acquire| {
+            acquire.session = Some(session().to_string().into());
+            acquire.ttl_ms = 0;
+        });
+        let fixture = clients.waited("a", 2, 28, 8_000);
+        fixture.assert_broken(C5, &["token 1", "over by 1.017000 s", "token 2", "8.000000 s"]);
     }
 }

@@ -5,7 +5,7 @@
 use super::facts::Facts;
 use super::report::{Invariant::C11, Report};
 use crate::clock::Moment;
-use crate::dump::{Entry, Kind};
+use crate::dump::Entry;
 use crate::history::{Call, Response};
 
 pub(super) fn check(facts: &Facts<'_>, report: &mut Report) {
@@ -32,9 +32,7 @@ fn check_step(facts: &Facts<'_>, report: &mut Report, node: u64, last: &Entry, e
             "node {node}: log time jumps from {before} to {after} ms at index {index}, the longest step is {step} ms"
         )
     });
-    let genuine = entry.kind == Kind::Normal
-        && entry.stamped.is_some_and(|stamp| (stamp.term, stamp.node) == (entry.term, entry.leader));
-    report.hold(C11, genuine || after == before, || {
+    report.hold(C11, entry.is_stamped_by_its_leader() || after == before, || {
         format!(
             "node {node}: index {index} of term {} moves log time from {before} to {after} ms without a stamp of its own \
              leader ({:?})",
@@ -87,8 +85,10 @@ fn witnesses(facts: &Facts<'_>) -> Vec<Witness> {
     for record in facts.records {
         let Some(done) = record.complete else { continue };
         let applied = match (&record.call, &record.response) {
-            (Call::Release(release), Response::Released(true)) => {
-                log.releases.get(&release.token).and_then(|all| all.first())
+            (Call::Release(release) | Call::ForceRelease(release), Response::Released(true)) => {
+                let releases = log.releases.get(&release.token).into_iter().flatten();
+                let mut done = releases.filter(|one| one.released.released);
+                done.next().map(|one| &one.applied)
             }
             (Call::Acquire(acquire), Response::Granted { confirm: false, .. }) => {
                 let sends = acquire.request.and_then(|request| log.acquires.get(&request));
@@ -105,10 +105,11 @@ fn witnesses(facts: &Facts<'_>) -> Vec<Witness> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use leasehold_state_machine::LeaderStamp;
 
-    use super::super::fixture::{Fixture, grants};
+    use super::super::fixture::{Fixture, grants, normal};
     use super::C11;
+    use crate::dump::Entry;
 
     fn log(second: u64) -> Fixture {
         let fixture = Fixture::default().founded().acquire(10, "a", 1, None, grants("a", 1));
@@ -138,10 +139,7 @@ mod tests {
 
     #[test]
     fn a_stamp_of_an_earlier_leader_that_moves_time_is_caught() {
-        let late = json!({
-            "index": 2, "term": 2, "leader": 3, "kind": "normal", "at": 90, "stamped": {"term": 1, "node": 1},
-            "committed": true, "now": 90, "hash": "0", "commands": [], "outcomes": [],
-        });
+        let late = Entry { term: 2, leader: 3, stamped: Some(LeaderStamp { term: 1, node: 1 }), ..normal(2, 90) };
         let fixture = Fixture::default().founded().raw(late).node(1);
         fixture.assert_broken(C11, &["index 2 of term 2", "from 0 to 90 ms", "without a stamp"]);
     }

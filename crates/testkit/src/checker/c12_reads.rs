@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::facts::Facts;
-use super::report::{Invariant::C12, Report};
+use leasehold_reference::go_together;
 use leasehold_state_machine::Mode;
 
+use super::facts::Facts;
+use super::report::{Invariant::C12, Report};
 use crate::clock::Moment;
 use crate::history::{Call, Record, Response, SeenHolder};
 
@@ -14,9 +15,9 @@ use crate::history::{Call, Record, Response, SeenHolder};
 struct Floor<'a> {
     /// Greatest log index of a completed write, over all locks.
     index: u64,
-    /// By lock: the greatest token whose grant was answered, and whether it keeps all older ones out.
-    granted: BTreeMap<&'a str, (u64, bool)>,
-    /// Tokens whose release was answered.
+    /// By lock and mode: the greatest token whose grant was answered.
+    granted: BTreeMap<&'a str, BTreeMap<Mode, u64>>,
+    /// Tokens whose release was answered, or the convert that replaced them.
     released: BTreeSet<u64>,
 }
 
@@ -43,14 +44,16 @@ impl<'a> Floor<'a> {
         let log = facts.log.as_ref();
         let index = match (&write.call, &write.response) {
             (Call::Acquire(acquire), Response::Granted { token, .. }) => {
-                let greatest = self.granted.entry(&write.lock).or_default();
-                *greatest = (*greatest).max((*token, acquire.mode == Mode::Exclusive));
+                let greatest = self.granted.entry(&write.lock).or_default().entry(acquire.mode).or_default();
+                *greatest = (*greatest).max(*token);
+                self.released.extend(acquire.replaces);
                 facts.replay.as_ref().and_then(|replay| replay.grant(*token)).map(|grant| grant.index)
             }
-            (Call::Release(release), Response::Released(true)) => {
+            (Call::Release(release) | Call::ForceRelease(release), Response::Released(true)) => {
                 self.released.insert(release.token);
-                let releases = log.and_then(|log| log.releases.get(&release.token));
-                releases.and_then(|all| all.first()).map(|applied| applied.entry.index)
+                let releases = log.and_then(|log| log.releases.get(&release.token)).into_iter().flatten();
+                let mut done = releases.filter(|one| one.released.released);
+                done.next().map(|one| one.applied.entry.index)
             }
             (Call::Get, Response::Seen { revision, .. }) => Some(*revision),
             _ => None,
@@ -66,9 +69,11 @@ impl<'a> Floor<'a> {
                 read.invoke, self.index
             )
         });
-        let (newest, alone) = self.granted.get(lock).copied().unwrap_or_default();
-        for SeenHolder { token, .. } in holders {
-            report.hold(C12, *token >= newest || !alone, || {
+        for SeenHolder { token, mode, .. } in holders {
+            let granted = self.granted.get(lock).into_iter().flatten();
+            let others = granted.filter(|(other, _)| !go_together(**other, *mode));
+            let newest = others.map(|(_, newest)| *newest).max().unwrap_or(0);
+            report.hold(C12, *token >= newest, || {
                 format!(
                     "{lock}: the read sent at {} shows token {token}, but token {newest} had been granted before",
                     read.invoke
@@ -83,8 +88,13 @@ impl<'a> Floor<'a> {
 
 #[cfg(test)]
 mod tests {
+    use leasehold_state_machine::Mode;
+
     use super::super::fixture::{Fixture, grants};
     use super::C12;
+
+    const X: Mode = Mode::Exclusive;
+    const S: Mode = Mode::Shared;
 
     fn log() -> Fixture {
         let fixture = Fixture::default().founded().acquire(10, "a", 1, None, grants("a", 1)).release(20, "a", 1, true);
@@ -93,31 +103,49 @@ mod tests {
 
     #[test]
     fn fresh_reads_pass() {
-        let fixture = log().granted("a", 1, 0, 12).read("a", 13, 15, 2, Some(1)).released("a", 1, 18, 22);
-        fixture.read("a", 19, 25, 3, None).granted("a", 2, 26, 32).read("a", 31, 40, 4, Some(2)).assert_holds(C12);
+        let fixture = log().granted("a", 1, 0, 12).read("a", 13, 15, 2, &[(1, X)]).released("a", 1, 18, 22);
+        let fixture = fixture.read("a", 19, 25, 3, &[]).granted("a", 2, 26, 32).read("a", 31, 40, 4, &[(2, X)]);
+        fixture.assert_holds_in_a_true_log(C12);
     }
 
     #[test]
     fn a_read_behind_its_floor_is_caught() {
-        let fixture = log().granted("a", 1, 0, 12).released("a", 1, 18, 22).read("b", 30, 40, 2, None);
+        let fixture = log().granted("a", 1, 0, 12).released("a", 1, 18, 22).read("b", 30, 40, 2, &[]);
         fixture.assert_broken(C12, &["C12", "default/b", "0.030000 s", "revision 2", "index 3"]);
     }
 
     #[test]
     fn a_read_of_an_older_holder_is_caught() {
-        let fixture = log().granted("a", 2, 26, 32).read("a", 33, 40, 9, Some(1));
+        let fixture = log().granted("a", 2, 26, 32).read("a", 33, 40, 9, &[(1, X)]);
         fixture.assert_broken(C12, &["token 1", "token 2 had been granted"]);
     }
 
     #[test]
+    fn a_read_of_several_who_share_passes() {
+        let shared = |fixture: Fixture, token| {
+            fixture.granted_as("a", token, 0, 10, |acquire| acquire.mode = S).read("a", 20, 30, 9, &[(1, S), (2, S)])
+        };
+        shared(shared(Fixture::default(), 1), 2).assert_holds(C12);
+    }
+
+    #[test]
     fn a_read_of_a_released_holder_is_caught() {
-        let fixture = log().released("a", 1, 18, 22).read("a", 30, 40, 9, Some(1));
+        let fixture = log().released("a", 1, 18, 22).read("a", 30, 40, 9, &[(1, X)]);
         fixture.assert_broken(C12, &["token 1, which had been released"]);
     }
 
     #[test]
+    fn a_read_of_a_converted_holder_is_caught() {
+        let fixture = Fixture::default().granted_as("a", 2, 0, 10, |acquire| {
+            acquire.replaces = Some(1);
+            acquire.mode = S;
+        });
+        fixture.read("a", 20, 30, 9, &[(1, S)]).assert_broken(C12, &["token 1, which had been released"]);
+    }
+
+    #[test]
     fn reads_do_not_go_back() {
-        let fixture = Fixture::default().read("a", 0, 10, 50, None).read("a", 11, 20, 49, None);
+        let fixture = Fixture::default().read("a", 0, 10, 50, &[]).read("a", 11, 20, 49, &[]);
         fixture.assert_broken(C12, &["revision 49", "index 50"]);
     }
 }

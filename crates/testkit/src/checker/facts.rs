@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use leasehold_state_machine::RequestId;
+use leasehold_state_machine::{
+    Acquire, Attempt, Command, LeaseId, LeaseRequest, Opened, Operation, Outcome, Released, Renewed, RequestId,
+};
 
-use super::model::Replay;
+use super::replay::Replay;
 use super::{Bounds, Evidence};
-use crate::dump::{Command, Entry, Lease, NodeLog, Operation, Outcome, Renewed};
+use crate::dump::{Entry, NodeLog};
 use crate::history::{Call, Fault, Record, Response};
 
 /// The evidence, sorted.
@@ -15,8 +17,10 @@ pub(super) struct Facts<'a> {
     pub(super) bounds: &'a Bounds,
     pub(super) faults: &'a [Fault],
     pub(super) records: &'a [Record],
-    /// Grants that a client heard of, by token.
+    /// What the clients did with single tokens. A grant was heard of where it has an acquire.
     pub(super) seen: BTreeMap<u64, Seen<'a>>,
+    /// What the clients did with leases and sessions.
+    pub(super) leases: BTreeMap<&'a str, SeenLease<'a>>,
     /// The log of the node that knows most of it.
     pub(super) log: Option<LogFacts<'a>>,
     /// That log through the reference model, if it is whole and the model agrees with it.
@@ -30,9 +34,8 @@ pub(super) struct Facts<'a> {
 pub(super) struct Seen<'a> {
     /// Acquires that were answered with it: more than one is a breach.
     pub(super) acquires: Vec<&'a Record>,
-    pub(super) renewals: Vec<&'a Record>,
-    pub(super) releases: Vec<&'a Record>,
-    pub(super) cancels: Vec<&'a Record>,
+    /// Releases, forced ones and cancels, and converts that would replace it.
+    pub(super) given_up: Vec<&'a Record>,
     /// Moments at which the client was sure to hold it.
     pub(super) beliefs: Vec<&'a Record>,
 }
@@ -42,11 +45,14 @@ impl<'a> Seen<'a> {
     pub(super) fn acquire(&self) -> Option<&'a Record> {
         self.acquires.first().copied()
     }
+}
 
-    /// The client gave it up, or tried to.
-    pub(super) fn gave_up(&self) -> impl Iterator<Item = &'a Record> + '_ {
-        self.releases.iter().chain(&self.cancels).copied()
-    }
+/// What the clients did with one lease or session.
+#[derive(Default)]
+pub(super) struct SeenLease<'a> {
+    /// Acquires that made it, or calls that opened it; then renewals. In any state.
+    pub(super) kept_alive: Vec<&'a Record>,
+    pub(super) closes: Vec<&'a Record>,
 }
 
 /// One command and what it came to.
@@ -65,15 +71,29 @@ impl Applied<'_> {
     }
 }
 
+/// One token of a release.
+#[derive(Clone, Copy)]
+pub(super) struct AppliedRelease<'a> {
+    pub(super) applied: Applied<'a>,
+    pub(super) namespace: &'a str,
+    pub(super) name: &'a str,
+    pub(super) released: Released,
+    pub(super) forced: bool,
+}
+
 /// The commands of one log, by what they name.
 pub(super) struct LogFacts<'a> {
     pub(super) log: &'a NodeLog,
     pub(super) whole: bool,
-    pub(super) acquires: BTreeMap<RequestId, Vec<(&'a crate::dump::Acquire, Applied<'a>)>>,
-    pub(super) cancels: BTreeMap<RequestId, Vec<(u32, Applied<'a>)>>,
-    pub(super) releases: BTreeMap<u64, Vec<Applied<'a>>>,
-    pub(super) renewals: BTreeMap<Lease, Vec<(Applied<'a>, &'a Renewed)>>,
-    pub(super) closes: BTreeMap<Lease, Vec<Applied<'a>>>,
+    pub(super) acquires: BTreeMap<RequestId, Vec<(&'a Acquire, Applied<'a>)>>,
+    pub(super) cancels: BTreeMap<RequestId, Vec<(Attempt, Applied<'a>)>>,
+    pub(super) releases: BTreeMap<u64, Vec<AppliedRelease<'a>>>,
+    pub(super) renewals: BTreeMap<LeaseId, Vec<(Applied<'a>, Renewed)>>,
+    /// Time left of a session at the opening, or at a duplicate of it.
+    pub(super) openings: BTreeMap<LeaseId, Vec<(Applied<'a>, u64)>>,
+    pub(super) closes: BTreeMap<LeaseId, Vec<Applied<'a>>>,
+    /// Versions that were set, by token.
+    pub(super) values: BTreeMap<u64, Vec<Applied<'a>>>,
 }
 
 impl<'a> Facts<'a> {
@@ -93,6 +113,7 @@ impl<'a> Facts<'a> {
             faults: &evidence.history.faults,
             records: &evidence.history.records,
             seen: gather_seen(&evidence.history.records),
+            leases: gather_leases(&evidence.history.records),
             log: fullest.map(LogFacts::gather),
             replay,
             disagreement,
@@ -103,40 +124,75 @@ impl<'a> Facts<'a> {
     pub(super) fn ended_by_command(&self, token: u64) -> bool {
         self.replay.as_ref().and_then(|replay| replay.grant(token)).is_none_or(|grant| grant.ended_by_command())
     }
+
+    /// Calls that give up a grant, or try to, or end it by force.
+    pub(super) fn gave_up(&self, seen: &Seen<'a>) -> impl Iterator<Item = &'a Record> {
+        let lease = seen.acquire().and_then(|record| record.granted()).map(|(.., lease)| lease);
+        let closes = lease.and_then(|lease| self.leases.get(lease)).map_or(&[][..], |lease| &lease.closes);
+        let all: Vec<&'a Record> = seen.given_up.iter().chain(closes).copied().collect();
+        all.into_iter()
+    }
 }
 
 fn gather_seen(records: &[Record]) -> BTreeMap<u64, Seen<'_>> {
     let mut seen: BTreeMap<u64, Seen<'_>> = BTreeMap::new();
-    let mut tokens_of: BTreeMap<RequestId, u64> = BTreeMap::new();
+    let mut tokens_of: BTreeMap<RequestId, Vec<u64>> = BTreeMap::new();
     for record in records {
         match &record.call {
             Call::Acquire(acquire) => {
                 if let Response::Granted { token, .. } = record.response {
                     seen.entry(token).or_default().acquires.push(record);
                     if let Some(request) = acquire.request {
-                        tokens_of.insert(request, token);
+                        tokens_of.entry(request).or_default().push(token);
                     }
                 }
-            }
-            Call::Renew(renew) => {
-                if let Some(token) = renew.token {
-                    seen.entry(token).or_default().renewals.push(record);
+                if let Some(replaced) = acquire.replaces {
+                    seen.entry(replaced).or_default().given_up.push(record);
                 }
             }
-            Call::Release(release) => seen.entry(release.token).or_default().releases.push(record),
+            Call::Release(release) | Call::ForceRelease(release) => {
+                seen.entry(release.token).or_default().given_up.push(record);
+            }
             Call::Believe { token } => seen.entry(*token).or_default().beliefs.push(record),
-            Call::ForceRelease(force) => seen.entry(force.token).or_default().releases.push(record),
-            Call::OpenSession(_) | Call::CloseLease(_) | Call::SetValue { .. } | Call::Cancel(_) | Call::Get => {}
+            Call::OpenSession(_)
+            | Call::Renew(_)
+            | Call::CloseLease(_)
+            | Call::SetValue { .. }
+            | Call::Cancel(_)
+            | Call::Get => {}
         }
     }
     for record in records {
-        if let Call::Cancel(request) = &record.call
-            && let Some(token) = tokens_of.get(request)
-        {
-            seen.entry(*token).or_default().cancels.push(record);
+        if let Call::Cancel(request) = &record.call {
+            for token in tokens_of.get(request).into_iter().flatten() {
+                seen.entry(*token).or_default().given_up.push(record);
+            }
         }
     }
     seen
+}
+
+fn gather_leases(records: &[Record]) -> BTreeMap<&str, SeenLease<'_>> {
+    let mut leases: BTreeMap<&str, SeenLease<'_>> = BTreeMap::new();
+    for record in records {
+        let alive = match &record.call {
+            Call::OpenSession(open) => Some(&*open.session),
+            Call::Renew(renew) => Some(&*renew.lease),
+            Call::CloseLease(lease) => {
+                leases.entry(lease).or_default().closes.push(record);
+                None
+            }
+            // Under a session or a replaced grant's lease it keeps nothing alive.
+            Call::Acquire(acquire) if acquire.session.is_none() && acquire.replaces.is_none() => {
+                record.granted().map(|(.., lease)| lease)
+            }
+            _ => None,
+        };
+        if let Some(lease) = alive {
+            leases.entry(lease).or_default().kept_alive.push(record);
+        }
+    }
+    leases
 }
 
 impl<'a> LogFacts<'a> {
@@ -148,7 +204,9 @@ impl<'a> LogFacts<'a> {
             cancels: BTreeMap::new(),
             releases: BTreeMap::new(),
             renewals: BTreeMap::new(),
+            openings: BTreeMap::new(),
             closes: BTreeMap::new(),
+            values: BTreeMap::new(),
         };
         for entry in log.committed() {
             for (ordinal, (command, outcome)) in entry.commands.iter().zip(&entry.outcomes).enumerate() {
@@ -159,39 +217,56 @@ impl<'a> LogFacts<'a> {
     }
 
     fn add(&mut self, command: &'a Command, applied: Applied<'a>) {
-        match &command.operation {
-            Operation::Acquire(acquire) => {
+        match (&command.operation, applied.outcome) {
+            (Operation::Acquire(acquire), _) => {
                 self.acquires.entry(acquire.request).or_default().push((acquire, applied));
             }
-            Operation::CancelAcquire { request, attempt } => {
-                self.cancels.entry(*request).or_default().push((*attempt, applied));
+            (Operation::CancelAcquire(cancel), _) => {
+                self.cancels.entry(cancel.request).or_default().push((cancel.attempt, applied));
             }
-            Operation::Release { token, .. } => self.releases.entry(*token).or_default().push(applied),
-            Operation::Renew { leases } => {
-                if let Outcome::Renewed(renewed) = applied.outcome {
-                    for (asked, got) in leases.iter().zip(renewed) {
-                        self.renewals.entry(asked.lease).or_default().push((applied, got));
-                    }
+            (Operation::Release(release), Outcome::Released(released)) => {
+                for (lock, released) in release.locks.iter().zip(released) {
+                    let (namespace, name, released) = (&*release.namespace, &*lock.name, *released);
+                    let one = AppliedRelease { applied, namespace, name, released, forced: false };
+                    self.releases.entry(lock.token.0).or_default().push(one);
                 }
             }
-            Operation::CloseLease { lease } => self.closes.entry(*lease).or_default().push(applied),
-            Operation::Found { .. } | Operation::Tick | Operation::SetLimits(_) | Operation::SetLevel(_) => {}
+            (Operation::ForceRelease(force), Outcome::ForceReleased(released)) => {
+                let (namespace, name, released) = (&*force.namespace, &*force.name, *released);
+                let one = AppliedRelease { applied, namespace, name, released, forced: true };
+                self.releases.entry(force.token.0).or_default().push(one);
+            }
+            (Operation::Renew(renew), Outcome::Renewed(renewed)) => {
+                for (asked, got) in renew.leases.iter().zip(renewed) {
+                    self.renewals.entry(asked.lease).or_default().push((applied, *got));
+                }
+            }
+            (Operation::OpenSession(open), Outcome::Opened(Opened { left_ms })) => {
+                self.openings.entry(open.session).or_default().push((applied, *left_ms));
+            }
+            (Operation::CloseLease(close), Outcome::Closed(closed)) if closed.closed => {
+                self.closes.entry(close.lease).or_default().push(applied);
+            }
+            (Operation::SetValue(set), _) => self.values.entry(set.token.0).or_default().push(applied),
+            _ => {}
         }
     }
 
-    /// Grants that an acquire's own entry made or repeated: `(request, token, lock, lease, left, confirm, entry)`.
+    /// Grants that an acquire's own entry made or repeated.
     pub(super) fn outright_grants(&self) -> impl Iterator<Item = OutrightGrant<'a>> + '_ {
         self.acquires.iter().flat_map(|(request, sends)| {
             sends.iter().flat_map(|(acquire, applied)| match applied.outcome {
-                Outcome::Granted { lease, grants, left_ms, confirm } => grants
+                Outcome::Granted(granted) => granted
+                    .grants
                     .iter()
                     .map(|grant| OutrightGrant {
                         request: *request,
-                        token: grant.token,
+                        acquire,
+                        token: grant.token.0,
                         lock: lock_of(&acquire.namespace, &grant.name),
-                        lease: *lease,
-                        left_ms: *left_ms,
-                        confirm: *confirm,
+                        lease: granted.lease,
+                        left_ms: granted.left_ms,
+                        confirm: granted.confirm,
                         applied: *applied,
                     })
                     .collect::<Vec<_>>(),
@@ -204,15 +279,29 @@ impl<'a> LogFacts<'a> {
 /// An acquire whose outcome was a grant: a new one, or the repeated answer of an older one.
 pub(super) struct OutrightGrant<'a> {
     pub(super) request: RequestId,
+    pub(super) acquire: &'a Acquire,
     pub(super) token: u64,
     pub(super) lock: String,
-    pub(super) lease: Lease,
+    pub(super) lease: LeaseId,
     pub(super) left_ms: u64,
     pub(super) confirm: bool,
     pub(super) applied: Applied<'a>,
 }
 
+impl OutrightGrant<'_> {
+    /// Whether its lease shows that the grant was made in this millisecond of log time. A repeated answer has less left; of
+    /// a grant under a session or of a convert nothing can be told.
+    pub(super) fn is_fresh(&self) -> bool {
+        !self.confirm && matches!(self.acquire.lease, LeaseRequest::Own { ttl_ms } if ttl_ms == self.left_ms)
+    }
+}
+
 /// `namespace/name`.
 pub(super) fn lock_of(namespace: &str, name: &str) -> String {
     format!("{namespace}/{name}")
+}
+
+/// A lease id from its text.
+pub(super) fn lease_of(text: &str) -> Option<LeaseId> {
+    text.parse().ok()
 }

@@ -17,7 +17,7 @@ mod c12_reads;
 mod facts;
 #[cfg(test)]
 mod fixture;
-mod model;
+mod replay;
 mod report;
 
 pub use report::{Invariant, Report, Violation};

@@ -3,9 +3,11 @@
 mod record;
 mod recorder;
 
+pub use record::KINDS;
 pub use record::{Acquire, Call, Fault, OpenSession, Record, Release, Renew, Response, SeenHolder};
 pub use recorder::{Recorder, Span};
 
+use std::collections::BTreeMap;
 use std::io::{self, BufRead, Write};
 
 use serde::{Deserialize, Serialize};
@@ -28,6 +30,16 @@ enum Line {
 }
 
 impl History {
+    /// How often what was asked and came of it, for what a workload can do: what never occurred was not tested.
+    #[must_use]
+    pub fn counts(&self) -> BTreeMap<&'static str, usize> {
+        let mut counts = BTreeMap::from(KINDS.map(|kind| (kind, 0)));
+        for kind in self.records.iter().flat_map(Record::kinds) {
+            *counts.entry(kind).or_default() += 1;
+        }
+        counts
+    }
+
     /// Writes one JSON object a line.
     pub fn write(&self, mut to: impl Write) -> io::Result<()> {
         let lines = self.records.iter().cloned().map(Line::Record).chain(self.faults.iter().cloned().map(Line::Fault));

@@ -44,6 +44,58 @@ impl Record {
     }
 }
 
+/// What a record can show; see [`Record::kinds`].
+pub const KINDS: [&str; 15] = [
+    "granted",
+    "granted to share",
+    "granted permits",
+    "granted several",
+    "granted under a session",
+    "granted with a lock-delay",
+    "upgraded",
+    "downgraded",
+    "held",
+    "deadlock",
+    "wait ended",
+    "cancelled",
+    "forced",
+    "session closed",
+    "value set",
+];
+
+impl Record {
+    /// What it shows of the things that a client can do.
+    pub(super) fn kinds(&self) -> Vec<&'static str> {
+        match (&self.call, &self.response) {
+            (Call::Acquire(acquire), Response::Granted { .. }) => acquire.kinds(),
+            (Call::Acquire(_), Response::Held) => vec!["held"],
+            (Call::Acquire(_), Response::Deadlock) => vec!["deadlock"],
+            (Call::Acquire(_), Response::WaitEnded) => vec!["wait ended"],
+            (Call::Cancel(_), Response::Cancelled) => vec!["cancelled"],
+            (Call::ForceRelease(_), Response::Released(true)) => vec!["forced"],
+            (Call::CloseLease(_), Response::Closed(true)) => vec!["session closed"],
+            (Call::SetValue { .. }, Response::ValueSet { .. }) => vec!["value set"],
+            _ => Vec::new(),
+        }
+    }
+}
+
+impl Acquire {
+    fn kinds(&self) -> Vec<&'static str> {
+        let shows = [
+            ("granted", true),
+            ("granted to share", self.mode == Mode::Shared && self.replaces.is_none()),
+            ("granted permits", matches!(self.mode, Mode::Permits { .. })),
+            ("granted several", self.locks > 1),
+            ("granted under a session", self.session.is_some()),
+            ("granted with a lock-delay", self.lock_delay_ms > 0),
+            ("upgraded", self.replaces.is_some() && self.mode == Mode::Exclusive),
+            ("downgraded", self.replaces.is_some() && self.mode == Mode::Shared),
+        ];
+        shows.into_iter().filter(|(_, shown)| *shown).map(|(kind, _)| kind).collect()
+    }
+}
+
 /// What was asked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Call {

@@ -190,7 +190,8 @@ impl Worker {
 
     /// Holds one lock and asks for another one: what deadlocks are made of. It names its actor, so it is told.
     async fn one_after_another(&mut self) -> Result<(), Error> {
-        let (first, second) = self.two_names();
+        // Of the same two locks, so that they meet.
+        let (first, second) = if self.random.random() { ("lock-0", "lock-1") } else { ("lock-1", "lock-0") };
         let (wait, longer) = (self.wait(), self.wait());
         let first = self.client.lock(first).actor(&self.actor).acquire_timeout(wait).await?;
         let Some(first) = first else { return Ok(()) };
