@@ -38,8 +38,9 @@ enum Progress {
 }
 
 impl Calls {
-    /// Takes locks. Dropping the future, or its answer, cancels the acquire, unless it is under a session or a convert: then
-    /// what it asked for lives with the session, or with the lease of the grant that it converts, until its client cancels it.
+    /// Takes locks. Dropping the future, or its answer, cancels the acquire, unless it is under a session or a convert, and has
+    /// an id to come back with: then what it asked for lives with the session, or with the lease of the grant that it
+    /// converts, until its client cancels it.
     pub(crate) async fn acquire(&self, mut message: v1::AcquireRequest, time: CallTime) -> Result<Acquired, CallError> {
         self.open()?;
         let namespace = validate::namespace(std::mem::take(&mut message.namespace))?;
@@ -53,7 +54,8 @@ impl Calls {
         };
         let acquire = validate::acquire(message, namespace, request, lowest, &limits)?;
         let mut guard = self.cancels.guard(request, acquire.attempt, own);
-        if outlives_its_call(&acquire) {
+        // Nobody else could ever cancel what was asked under an id that this node made up.
+        if outlives_its_call(&acquire) && !guard.is_own() {
             guard.stand_down();
         }
         match acquire.wait {
@@ -80,7 +82,7 @@ impl Calls {
             }
         };
         let place = Place::of(&acquire);
-        let kept = outlives_its_call(&acquire);
+        let kept = outlives_its_call(&acquire) && !guard.is_own();
         let progress = {
             let submit = self.node.submit(Operation::Acquire(acquire), time.deadline());
             tokio::select! {
