@@ -44,7 +44,7 @@ impl Record {
     }
 }
 
-/// What a record can show; see [`Record::kinds`].
+/// What a record can show of the things that a client can do.
 pub const KINDS: [&str; 15] = [
     "granted",
     "granted to share",
