@@ -1,6 +1,7 @@
 //! Watches over a command that runs under a lock, through its reaper.
 
 use std::ffi::OsString;
+use std::io;
 use std::time::Duration;
 
 use leasehold_client::clock::{Clock, Moment};
@@ -13,7 +14,7 @@ use super::environment::Environment;
 use super::terminal::{Stop, Terminal};
 use crate::exit::Failure;
 use crate::output::{note, printable};
-use crate::reaper::control::{Channel, Order, Outgoing, Report};
+use crate::reaper::control::{Channel, Order, Outgoing, Report, Theirs};
 use crate::reaper::{Margins, ReaperArgs, descendants};
 use crate::verbs::locks::why_text;
 use crate::verbs::signals::{JobSignals, Signals};
@@ -49,41 +50,15 @@ pub(super) async fn supervise(
     subject: &Subject<'_>,
     signals: &mut Signals,
 ) -> Result<Ending, Failure> {
-    let Subject { guard, ttl, .. } = *subject;
-    let failed = |error: std::io::Error| Failure::internal(format!("the command's reaper cannot be started: {error}"));
+    let failed = |error: io::Error| Failure::internal(format!("the command's reaper cannot be started: {error}"));
     // Should the reaper die, all that it had comes to us.
     set_child_subreaper(Some(getpid())).map_err(|error| failed(error.into()))?;
     let mut job = JobSignals::listen()?;
     let Channel { orders, mut reports, theirs } = Channel::new().map_err(failed)?;
-    let (clock, margins) = (Clock::system(), Margins::of(ttl));
-    let until = clock.now().after(guard.deadline_left());
-    // By the main thread: its end, not that of the process, is what the reaper would hear of.
-    let terminal = Terminal::controlling();
-    let home = terminal.as_ref().and_then(Terminal::to_give);
-    let mut reaper = ReaperArgs::command(&theirs, until, margins, home, command);
-    for (name, value) in &environment.0 {
-        match value {
-            Some(value) => reaper.env(name, value),
-            None => reaper.env_remove(name),
-        };
-    }
-    let mut reaper = reaper.spawn().map_err(failed)?;
+    let mut watch = Watch::new(subject, orders);
+    let mut reaper = watch.start_reaper(&theirs, command, environment).map_err(failed)?;
     let mut theirs = Some(theirs);
-    let direct = home.is_some();
-    let mut watch = Watch {
-        subject,
-        orders,
-        terminal,
-        direct,
-        clock,
-        margins,
-        until,
-        group: None,
-        exited: None,
-        lost: None,
-        overdue: false,
-    };
-    let mut tell = interval(TELL_EVERY.min(ttl / 30).max(Duration::from_millis(5)));
+    let mut tell = interval(TELL_EVERY.min(subject.ttl / 30).max(Duration::from_millis(5)));
     tell.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
@@ -99,7 +74,7 @@ pub(super) async fn supervise(
             _ = reaper.wait(), if theirs.is_some() => break,
             signal = signals.next() => watch.orders.send(&Order::Signal(signal)),
             signal = job.next() => watch.job_signal(signal),
-            loss = guard.lost(), if watch.lost.is_none() => watch.lose(&loss),
+            loss = subject.guard.lost(), if watch.lost.is_none() => watch.lose(&loss),
             _ = tell.tick() => watch.look_at_the_clock(),
         }
     }
@@ -129,7 +104,39 @@ struct Watch<'a> {
     overdue: bool,
 }
 
-impl Watch<'_> {
+impl<'a> Watch<'a> {
+    fn new(subject: &'a Subject<'a>, orders: Outgoing) -> Self {
+        let (clock, margins) = (Clock::system(), Margins::of(subject.ttl));
+        let until = clock.now().after(subject.guard.deadline_left());
+        Self {
+            subject,
+            orders,
+            terminal: Terminal::controlling(),
+            direct: false,
+            clock,
+            margins,
+            until,
+            group: None,
+            exited: None,
+            lost: None,
+            overdue: false,
+        }
+    }
+
+    /// To be called on the main thread: the end of the thread, not of the process, is what the reaper hears of.
+    fn start_reaper(&mut self, theirs: &Theirs, command: &[OsString], environment: &Environment) -> io::Result<Child> {
+        let home = self.terminal.as_ref().and_then(Terminal::to_give);
+        self.direct = home.is_some();
+        let mut reaper = ReaperArgs::command(theirs, self.until, self.margins, home, command);
+        for (name, value) in &environment.0 {
+            match value {
+                Some(value) => reaper.env(name, value),
+                None => reaper.env_remove(name),
+            };
+        }
+        reaper.spawn()
+    }
+
     fn take_in(&mut self, report: Report) {
         match report {
             Report::Started(group) => {
