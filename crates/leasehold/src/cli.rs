@@ -28,6 +28,14 @@ pub(crate) struct Cli {
     pub(crate) verb: Verb,
 }
 
+/// What there is to know for whoever writes CMD.
+const COMMAND_HELP: &str = "\
+CMD is told what it holds: LEASEHOLD_LOCK (names, a line each), LEASEHOLD_TOKEN (the fencing token, of one lock alone), \
+LEASEHOLD_TOKENS (a line \"TOKEN NAME\" for each), LEASEHOLD_LEASE, and how to reach the cluster: LEASEHOLD_ENDPOINTS, \
+LEASEHOLD_NAMESPACE. It has a process group of its own, which TERM, INT, HUP and QUIT are passed on to. When it has ended, or the \
+lock is being lost, everything that came from it is ended: TERM, then KILL, before the lease ends.\n\n\
+Exit code: that of CMD (128 + signal); 75 not acquired; 76 lock lost; 126 or 127 if CMD cannot be run.";
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     /// Run one node with temporary data on loopback
@@ -60,8 +68,10 @@ pub(crate) enum Verb {
     /// Print what happens to locks and sessions, one event a line
     Watch(WatchArgs),
     /// Run a command while holding a lock, or several
+    #[command(after_help = COMMAND_HELP)]
     Lock(LockArgs),
     /// Run a command while leading: wait to be elected, run it, resign
+    #[command(after_help = COMMAND_HELP)]
     Elect(ElectArgs),
     /// Print who leads an election, as it changes
     Observe(ObserveArgs),

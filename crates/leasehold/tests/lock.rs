@@ -81,8 +81,8 @@ fn consul_1210_a_request_for_a_core_reaches_the_command() {
 #[test]
 fn signals_reach_the_whole_process_group_of_the_command() {
     let server = Server::start();
-    let script = "sh -c 'trap \"echo child; exit 0\" TERM; echo ready; while :; do sleep 0.02; done' & \
-                  trap 'wait; echo parent; exit 7' TERM; wait";
+    let script = "trap 'wait; echo parent; exit 7' TERM; \
+                  sh -c 'trap \"echo child; exit 0\" TERM; echo ready; while :; do sleep 0.02; done' & wait";
     let mut going = Going::start(&mut server.command(["lock", "a", "--", "sh", "-c", script]));
     assert_eq!(going.line(), "ready");
     going.signal(Signal::TERM);

@@ -35,7 +35,6 @@ impl Scene {
             format!("trap '' TERM INT HUP; {}; trap - TERM INT HUP; echo $LEASEHOLD_TOKEN; {script}", helper.start());
         let mut going = Going::start(&mut server.command(["lock", "a", "--ttl", ttl, "--", "sh", "-c", &script]));
         let token = going.line();
-        eventually("the helper", || helper.last_alive().is_some());
         Self { server, helper, going, token }
     }
 

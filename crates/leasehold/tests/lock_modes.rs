@@ -85,6 +85,8 @@ fn a_lock_under_a_session_ends_with_that() {
     let server = Server::start();
     let session = server.run(["session", "open", "--ttl", "5s", "-o", "json"]).json();
     let session = session["session"].as_str().unwrap();
+    assert_eq!(server.run(["lock", "a", "--session", session, "--", "true"]).code, 0);
+    assert_eq!(server.run(["session", "get", session]).code, 0, "it is somebody else's, and goes on");
     let script = "echo $LEASEHOLD_LEASE; while :; do sleep 0.02; done";
     let mut going = Going::start(&mut server.command(["lock", "a", "--session", session, "--", "sh", "-c", script]));
     assert_eq!(going.line(), session);

@@ -33,6 +33,21 @@ fn the_command_reads_from_the_terminal_and_the_shell_has_it_afterwards() {
 }
 
 #[test]
+fn a_lock_within_a_lock_passes_the_terminal_on_and_back() {
+    let server = Server::start();
+    let mut terminal = open(&server);
+    let inner = "$L lock b -- sh -c 'echo ask-$((1 + 1)); read line; echo inner-$line'";
+    terminal
+        .type_keys(&format!("$L lock a -- sh -c \"{}; read line; echo outer-\\$line\"\n", inner.replace('$', "\\$")));
+    terminal.expect("ask-2");
+    terminal.type_keys("one\n");
+    terminal.expect("inner-one");
+    terminal.type_keys("two\n");
+    terminal.expect("outer-two");
+    shell_has_the_terminal(&mut terminal);
+}
+
+#[test]
 fn the_command_is_the_foreground_process_group() {
     let server = Server::start();
     let mut terminal = open(&server);

@@ -77,11 +77,13 @@ impl Helper {
         self.folder.path().join("alive")
     }
 
-    /// Words for a shell: starts the helper, as an orphan.
+    /// Words for a shell: starts the helper, as an orphan, and goes on when it lives.
     pub(crate) fn start(&self) -> String {
         let binary = std::env::current_exe().unwrap();
         let (file, binary) = (self.file(), binary.display().to_string());
-        format!("({ALIVE}={} {binary} --exact helper >/dev/null 2>&1 &)", file.display())
+        let file = file.display();
+        let start = format!("({ALIVE}={file} {binary} --exact helper >/dev/null 2>&1 &)");
+        format!("{start}; until [ -e {file} ]; do sleep 0.01; done")
     }
 
     /// When it was last seen alive.
