@@ -46,7 +46,7 @@ impl Scene {
     }
 
     fn until_nothing_is_left(&self) {
-        eventually("the end of everything", || under(&self.token).is_empty());
+        eventually("the end of everything", || under(&self.server.endpoint, &self.token).is_empty());
     }
 }
 
@@ -55,7 +55,7 @@ fn a_grandchild_in_a_session_of_its_own_ends_with_the_command() {
     let scene = Scene::start(Server::start(), "30s", "exit 4");
     let (token, server) = (scene.token, scene.server);
     assert_eq!(scene.going.end().code, 4);
-    assert!(under(&token).is_empty(), "nothing is left when the wrapper has ended");
+    assert!(under(&server.endpoint, &token).is_empty(), "nothing is left when the wrapper has ended");
     assert_eq!(server.holders("a"), 0, "and the lock is free");
 }
 
@@ -111,11 +111,13 @@ fn when_the_wrapper_is_killed_everything_is_killed() {
 #[test]
 fn when_the_reaper_is_killed_the_wrapper_ends_everything_and_gives_the_lock_back() {
     let scene = Scene::start(Server::start(), "60s", STUBBORN);
+    // The reaper, the command and the helper at least.
+    assert!(under(&scene.server.endpoint, &scene.token).len() >= 3);
     kill_process(scene.reaper(), Signal::KILL).unwrap();
     let run = scene.going.end();
     assert_eq!(run.code, 70, "{run:?}");
     assert!(run.stderr.contains("reaper"), "{run:?}");
-    assert!(under(&scene.token).is_empty());
+    assert!(under(&scene.server.endpoint, &scene.token).is_empty());
     assert_eq!(scene.server.holders("a"), 0);
 }
 

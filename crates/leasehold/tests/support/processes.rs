@@ -12,14 +12,14 @@ use super::is_alive;
 /// Where a helper writes that it is alive.
 pub(crate) const ALIVE: &str = "LEASEHOLD_TEST_ALIVE";
 
-/// Processes that run under the lock with this token, or have come from one, and the reaper: all have it in their
-/// environment.
-pub(crate) fn under(token: &str) -> Vec<i32> {
-    let mark = format!("LEASEHOLD_TOKEN={token}");
+/// Processes that run under the lock with this token of the server at `endpoint`, or have come from one, and the reaper: all
+/// have both in their environment. (Servers that are founded in one second give the same tokens.)
+pub(crate) fn under(endpoint: &str, token: &str) -> Vec<i32> {
+    let marks = [format!("LEASEHOLD_ENDPOINTS={endpoint}"), format!("LEASEHOLD_TOKEN={token}")];
     let pids = fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     let marked = |pid: &i32| {
         let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-        environment.split(|byte| *byte == 0).any(|variable| variable == mark.as_bytes())
+        marks.iter().all(|mark| environment.split(|byte| *byte == 0).any(|variable| variable == mark.as_bytes()))
     };
     pids.filter(marked).filter(|pid| is_alive(*pid)).collect()
 }
