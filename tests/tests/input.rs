@@ -133,7 +133,7 @@ async fn command_line_says_what_is_wrong_by_exit_code() -> Result<()> {
     let token = held["token"].as_str().context("the token is text")?.to_owned();
     let long = "x".repeat(513);
     for (code, words, arguments) in [
-        (64, "name", vec!["acquire", "", "--try"]),
+        (64, "NAME", vec!["acquire", "", "--try"]),
         (64, "512", vec!["acquire", &long, "--try"]),
         (64, "control", vec!["acquire", "a\tb", "--try"]),
         (64, "100", vec!["acquire", "a", "--try", "--ttl", "1ms"]),
