@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use leasehold_state_machine::CALL_MS_MAX;
+
 use super::client::{Client, Phase, Session, Task};
 use super::message::{Message, session_id};
 use super::state::State;
@@ -89,18 +91,22 @@ fn of_client(world: &World, state: &State, number: u8, client: &Client, plan: &C
         let holders = &state.tables.picture.locks[usize::from(lock)].holders;
         to.extend(holders.iter().map(|holder| Action::Force { client: number, lock, token: holder.token }));
     }
-    for (task, own) in (0..).zip(&client.tasks) {
-        of_task(world, number, client, task, own, to);
+    for task in 0..client.tasks.len() as u8 {
+        of_task(world, state, number, task, to);
     }
 }
 
-fn of_task(world: &World, client: u8, owner: &Client, task: u8, own: &Task, to: &mut Vec<Action>) {
+fn of_task(world: &World, state: &State, client: u8, task: u8, to: &mut Vec<Action>) {
+    let owner = &*state.clients[usize::from(client)];
+    let own = &owner.tasks[usize::from(task)];
     let ask = world.ask(client, task, own.step);
     match &own.phase {
         Phase::Ready if may_ask(world, client, owner, task, own, own.step) => to.push(Action::Ask { client, task }),
         Phase::Ready | Phase::Cancelling { .. } => {}
-        Phase::Asking { attempt, mail, .. } => {
-            if *attempt < ask.attempts && may_ask(world, client, owner, task, own, own.step) {
+        Phase::Asking { attempt, mail, sent } => {
+            // A client does not come back to an id that it has said nothing about for longer than a call may take.
+            let in_time = world.ms(state.now - sent) <= CALL_MS_MAX;
+            if *attempt < ask.attempts && in_time && may_ask(world, client, owner, task, own, own.step) {
                 to.push(Action::Retry { client, task, broken: false });
                 if ask.breaks {
                     to.push(Action::Retry { client, task, broken: true });

@@ -199,6 +199,12 @@ fn of_cancel(run: &Run, state: &mut State, message: &Message, cancelled: &Cancel
 
 fn of_renewal(run: &Run, state: &mut State, client: u8, lease: u128, sent: u8, renewed: &Renewed) {
     let session = session_id(client).0;
+    if let Renewed::Alive { left_ms, .. } = renewed
+        && lease == session
+        && let Some(until) = state.through(&run.world, state.now, *left_ms)
+    {
+        state.ghost_mut().sessions_until.insert(client, until);
+    }
     if state.clients[usize::from(client)].crashed {
         return;
     }

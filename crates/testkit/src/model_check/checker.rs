@@ -6,12 +6,12 @@ use stateright::{Checker, HasDiscoveries, Model, Path, Property};
 
 use super::action::{self, Action};
 use super::coverage::Seen;
+use super::narrate;
 use super::rule::{Flaw, Rule};
 use super::run::Run;
 use super::state::State;
 use super::step::step;
 use super::world::World;
-use super::{liveness, narrate};
 use crate::clock::Moment;
 
 /// What came of a world.
@@ -59,7 +59,7 @@ impl Model for Search {
         vec![
             Property::always(RULES, |_, state: &State| state.flaw.is_none()),
             Property::always(Rule::TimeFreesEverything.name(), |search: &Self, state: &State| {
-                liveness::stuck(&search.0.world, state).is_none()
+                state.tables.stuck(&search.0.world).is_none()
             }),
         ]
     }
@@ -89,7 +89,7 @@ fn flaw_of(run: &Run, path: Path<State, Action>) -> (Flaw, String) {
     let last = path.last_state().clone();
     let flaw = last.flaw.clone().unwrap_or_else(|| Flaw {
         rule: Rule::TimeFreesEverything,
-        what: liveness::stuck(&run.world, &last).unwrap_or_default(),
+        what: last.tables.stuck(&run.world).unwrap_or_default().to_owned(),
     });
     let script = narrate::script(run, &path.into_actions());
     (flaw, script)

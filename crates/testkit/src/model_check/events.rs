@@ -22,12 +22,14 @@ pub(super) fn of_entry(run: &Run, state: &mut State, old: &Picture, events: &[Ev
                 let waited = matches!(old.standing(key), Some(Standing::Waiting { .. }));
                 waits_granted += usize::from(waited);
                 run.coverage.add(if waited { Seen::GrantAfterWait } else { Seen::GrantAtOnce });
+                only_the_living(state, key, granted);
                 note_grant(run, state, key, *attempt, granted, waited);
                 let mail = granted_mail(world, state, key, granted);
                 mail_to(state, key, *attempt, mail);
             }
             EventKind::WaitEnded { request, attempt, reason, timed_out, .. } => {
                 let key = request_key(*request);
+                state.past_mut(key).waits_until = None;
                 if *timed_out {
                     run.coverage.add(Seen::WaitTimedOut);
                 } else if *reason == LossReason::Expired && !state.clients[usize::from(key.0)].tasks.is_empty() {
@@ -36,24 +38,34 @@ pub(super) fn of_entry(run: &Run, state: &mut State, old: &Picture, events: &[Ev
                 let lost = !timed_out && *reason != LossReason::Cancelled;
                 mail_to(state, key, *attempt, Mail::No { lost });
             }
-            EventKind::Queued { attempt, .. } if *attempt > 1 => run.coverage.add(Seen::WaitRearmed),
+            EventKind::Queued { request, attempt, .. } => {
+                note_wait(world, state, request_key(*request));
+                if *attempt > 1 {
+                    run.coverage.add(Seen::WaitRearmed);
+                }
+            }
             EventKind::Lost { name, token, reason, .. } => note_loss(world, state, old, name, token.0, *reason),
             EventKind::SessionOpened { lease, .. } => {
                 run.coverage.add(Seen::SessionOpened);
                 let client = (lease.0 >> 64) as u8 - 1;
+                let ttl = world.clients[usize::from(client)].session.map_or(0, |session| session.ttl);
+                let until = (state.now + ttl).min(world.steps);
+                state.ghost_mut().sessions_until.insert(client, until);
                 if state.ghost.ended_sessions.contains(&client) {
                     state.break_rule(Rule::NothingOutlivesItsLease, || format!("session {lease} came back"));
                 }
             }
             EventKind::LeaseEnded { lease, reason, .. } => {
                 if lease.is_session() {
-                    state.ghost_mut().ended_sessions.insert((lease.0 >> 64) as u8 - 1);
+                    let client = (lease.0 >> 64) as u8 - 1;
+                    state.ghost_mut().ended_sessions.insert(client);
+                    state.ghost_mut().sessions_until.remove(&client);
                 }
                 if *reason == LossReason::Expired {
                     run.coverage.add(Seen::LeaseExpired);
                 }
             }
-            EventKind::Queued { .. } | EventKind::Converted { .. } | EventKind::ValueSet { .. } => {}
+            EventKind::Converted { .. } | EventKind::ValueSet { .. } => {}
         }
     }
     if waits_granted > 1 {
@@ -61,6 +73,22 @@ pub(super) fn of_entry(run: &Run, state: &mut State, old: &Picture, events: &[Ev
     }
     note_undone(state);
     note_crashed(run, state, old, events);
+}
+
+fn note_wait(world: &World, state: &mut State, key: RequestKey) {
+    let Some((task, step)) = ask_of(state, key) else { return };
+    let until = state.now + world.ask(key.0, task, step).wait;
+    state.past_mut(key).waits_until = Some(until.min(world.steps));
+}
+
+/// Neither the wait that this grant ends nor the session that it hangs on is past its deadline.
+fn only_the_living(state: &mut State, key: RequestKey, granted: &Granted) {
+    let waited_until = state.past_mut(key).waits_until.take();
+    let session_until = state.ghost.sessions_until.get(&key.0).copied().filter(|_| granted.lease.is_session());
+    let now = state.now;
+    for until in [waited_until, session_until].into_iter().flatten().filter(|until| *until < now) {
+        state.break_rule(Rule::OnlyTheLivingAreGranted, || format!("{key:?} was granted, and was over after {until}"));
+    }
 }
 
 /// A grant that was undone by a cancel makes room for one of a later attempt.

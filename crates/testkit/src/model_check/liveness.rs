@@ -4,13 +4,12 @@ use leasehold_state_machine::{Command, LogTime, Operation, REMEMBER_MS};
 
 use super::picture::picture;
 use super::planted::Planted;
-use super::state::State;
-use super::tables::apply;
+use super::tables::{Tables, apply};
 use super::world::{AskLease, World};
 
 /// Lets time pass in a copy of the machine, deadline by deadline, with nothing arriving. What is wrong, or None.
-pub(super) fn stuck(world: &World, state: &State) -> Option<String> {
-    let mut machine = state.tables.machine(world);
+pub(super) fn stuck(world: &World, tables: &Tables) -> Option<String> {
+    let mut machine = tables.machine(world);
     let start = machine.now();
     let bound = start.plus_ms(longest_ms(world));
     let mut entries = 0;

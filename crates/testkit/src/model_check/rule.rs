@@ -24,6 +24,8 @@ pub enum Rule {
     NobodyWaitsInVain,
     /// Nobody is granted a lock past somebody who waits for it and is in the way.
     NobodyIsOvertaken,
+    /// No grant ends a wait whose deadline has passed, and none hangs on a session whose deadline has.
+    OnlyTheLivingAreGranted,
     /// Holders and waiters hang on leases that are alive, nothing that is due is left, and no session comes back.
     NothingOutlivesItsLease,
     /// An attempt whose sender was told "no" holds and awaits nothing later.
@@ -55,6 +57,7 @@ impl Rule {
             Self::TokensGrow => "tokens grow",
             Self::NobodyWaitsInVain => "nobody waits in vain",
             Self::NobodyIsOvertaken => "nobody is overtaken",
+            Self::OnlyTheLivingAreGranted => "only the living are granted",
             Self::NothingOutlivesItsLease => "nothing outlives its lease",
             Self::NoIsFinal => "no is final",
             Self::OneEffectPerRequest => "one effect per request",

@@ -101,15 +101,11 @@ pub(super) fn of_machine(run: &Run, state: &mut State, old: &Picture, events: &[
     if let Some(request) = waits_in_vain(picture, &delays) {
         state.break_rule(Rule::NobodyWaitsInVain, || format!("{request:?} waits: {:?}", picture.locks));
     }
-    let granted = events.iter().filter_map(|event| match &event.kind {
-        EventKind::Granted { request, .. } => Some(request_key(*request)),
-        _ => None,
-    });
-    for request in granted {
-        if let Some(waiter) = overtaken_by(request, old, picture) {
-            state.break_rule(Rule::NobodyIsOvertaken, || {
-                format!("{request:?} overtook {waiter:?}: {:?}", picture.locks)
-            });
+    let moves = Moves::of(events);
+    for request in &moves.granted {
+        if let Some(waiter) = overtaken_by(*request, old, picture, &moves) {
+            let what = || format!("{request:?} overtook {waiter:?}: {:?}", picture.locks);
+            state.break_rule(Rule::NobodyIsOvertaken, what);
         }
     }
     if let Some(what) = outlives(world, picture) {
@@ -146,22 +142,45 @@ fn is_free_for(lock: &LockPicture, waiter: &Waiting, ahead: &[Waiting]) -> bool 
     fits(waiter.mode, holders.map(|holder| holder.mode).chain(ahead.iter().map(|other| other.mode)))
 }
 
+/// What moved in the queues in one entry.
+#[derive(Default)]
+struct Moves {
+    granted: Vec<RequestKey>,
+    /// Waits that ended without a grant: who waits again stands at the end.
+    left: Vec<RequestKey>,
+    /// Tokens that took the place of others.
+    converted: Vec<u64>,
+}
+
+impl Moves {
+    fn of(events: &[Event]) -> Self {
+        let mut moves = Self::default();
+        for event in events {
+            match &event.kind {
+                EventKind::Granted { request, .. } => moves.granted.push(request_key(*request)),
+                EventKind::WaitEnded { request, .. } => moves.left.push(request_key(*request)),
+                EventKind::Converted { token, .. } => moves.converted.push(token.0),
+                _ => {}
+            }
+        }
+        moves
+    }
+}
+
 /// Somebody who still waits for a lock that a request behind him was granted, and who is in its way. Converts go ahead
 /// of all.
-fn overtaken_by(request: RequestKey, old: &Picture, picture: &Picture) -> Option<RequestKey> {
+fn overtaken_by(request: RequestKey, old: &Picture, picture: &Picture, moves: &Moves) -> Option<RequestKey> {
     let Some(Standing::Granted { tokens, .. }) = picture.standing(request) else { return None };
     for (lock, before) in picture.locks.iter().zip(&old.locks) {
-        let Some(holder) = lock.holders.iter().find(|holder| tokens.contains(&holder.token)) else { continue };
-        let converts = before.holders.iter().any(|h| h.lease == holder.lease && h.token != holder.token)
-            && !lock.holders.iter().any(|h| h.lease == holder.lease && h.token != holder.token);
-        if converts {
-            continue;
-        }
+        let own = |token: u64| tokens.contains(&token) && !moves.converted.contains(&token);
+        let Some(holder) = lock.holders.iter().find(|holder| own(holder.token)) else { continue };
         let place = before.waiters.iter().position(|waiter| waiter.request == request);
         let ahead = &before.waiters[..place.unwrap_or(before.waiters.len())];
-        let still = lock.waiters.iter().filter(|waiter| ahead.iter().any(|other| other.request == waiter.request));
+        let stayed = |waiter: &&Waiting| {
+            !moves.left.contains(&waiter.request) && ahead.iter().any(|other| other.request == waiter.request)
+        };
+        let waiting: Vec<&Waiting> = lock.waiters.iter().filter(stayed).collect();
         let others = lock.holders.iter().filter(|other| other.token != holder.token).map(|other| other.mode);
-        let waiting: Vec<&Waiting> = still.collect();
         if !fits(holder.mode, others.chain(waiting.iter().map(|waiter| waiter.mode))) {
             return waiting.first().map(|waiter| waiter.request);
         }
@@ -247,9 +266,13 @@ mod tests {
         let mut after =
             picture(vec![holder(1, Mode::Shared), holder(9, Mode::Shared)], vec![waiter(2, Mode::Exclusive)]);
         after.requests = vec![((3, 1), Standing::Granted { attempt: 1, tokens: vec![9] })];
-        assert_eq!(overtaken_by((3, 1), &before, &after), Some((2, 1)));
-        after.locks[0].waiters.clear();
-        assert_eq!(overtaken_by((3, 1), &before, &after), None, "the writer has left");
+        let mut moves = Moves::default();
+        assert_eq!(overtaken_by((3, 1), &before, &after, &moves), Some((2, 1)));
+        moves.left.push((2, 1));
+        assert_eq!(overtaken_by((3, 1), &before, &after, &moves), None, "the writer has left, and waits again");
+        moves.left.clear();
+        moves.converted.push(9);
+        assert_eq!(overtaken_by((3, 1), &before, &after, &moves), None, "a convert goes ahead");
     }
 
     #[test]

@@ -39,6 +39,8 @@ pub(super) struct Ghost {
     pub(super) delays: [Option<u8>; LOCKS.len()],
     /// Sessions that have ended, by client.
     pub(super) ended_sessions: BTreeSet<u8>,
+    /// The last step of open sessions, by client.
+    pub(super) sessions_until: BTreeMap<u8, u8>,
     /// The greatest token so far.
     pub(super) top_token: u64,
 }
@@ -50,6 +52,8 @@ pub(super) struct Past {
     pub(super) applied: u32,
     /// The greatest attempt whose sender was told that it has nothing.
     pub(super) refused: u32,
+    /// The last step of its wait.
+    pub(super) waits_until: Option<u8>,
     /// The last attempt that was granted.
     pub(super) granted: Option<u32>,
     /// That grant was undone by a cancel.
@@ -73,12 +77,16 @@ impl State {
             losses: BTreeMap::new(),
             next_counter: 1,
         });
+        let open = (0..).zip(&world.clients).filter_map(|(client, plan)| {
+            let session = plan.session.filter(|session| session.open)?;
+            Some((client, session.ttl.min(world.steps)))
+        });
         Self {
             tables: tables::found(run),
             now: 0,
             clients: clients.map(Arc::new).collect(),
             sent: Arc::default(),
-            ghost: Arc::default(),
+            ghost: Arc::new(Ghost { sessions_until: open.collect(), ..Ghost::default() }),
             flaw: None,
         }
     }

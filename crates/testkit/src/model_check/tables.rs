@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use leasehold_state_machine::{
     Batch, ClusterId, Command, Effects, EntryId, EventKind, Found, HEADER_KEY, LEVEL_MAX, LeaderStamp, LogTime,
@@ -14,6 +14,7 @@ use leasehold_state_machine::{
 };
 
 use super::essence::{TwoHashes, essence};
+use super::liveness;
 use super::message::{self, Message};
 use super::picture::{Picture, picture};
 use super::planted::Planted;
@@ -49,6 +50,8 @@ pub(super) struct Tables {
     pub(super) picture: Picture,
     /// What entries were found to do to it.
     after: Mutex<After>,
+    /// What was found to be left of it after a long time with nothing arriving.
+    stuck: OnceLock<Option<String>>,
 }
 
 /// By the message of an entry, and by the steps of time that it brings.
@@ -104,6 +107,15 @@ impl Tables {
             .with_bounds(world.bounds)
     }
 
+    /// See [`liveness::stuck`].
+    pub(super) fn stuck(&self, world: &World) -> Option<&str> {
+        let look = || match catch_unwind(AssertUnwindSafe(|| liveness::stuck(world, self))) {
+            Ok(stuck) => stuck,
+            Err(panic) => Some(panic_text(panic.as_ref())),
+        };
+        self.stuck.get_or_init(look).as_deref()
+    }
+
     /// What an entry does that moves time by so many steps and carries this message, or nothing.
     pub(super) fn after(&self, run: &Run, message: Option<&Message>, steps: u8) -> Arc<Applied> {
         let key = (message.cloned(), steps);
@@ -150,6 +162,7 @@ impl Tables {
             picture: picture(world, &machine),
             rows,
             after: Mutex::default(),
+            stuck: OnceLock::new(),
         }
     }
 }

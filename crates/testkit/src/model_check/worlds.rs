@@ -36,6 +36,7 @@ pub fn all(size: Size) -> Vec<World> {
         downgrades(size),
         own_converts(size),
         deadlocks(size),
+        upgrade_cycles(size),
         tasks_of_one_session(size),
         delays(size),
         force(size),
@@ -132,11 +133,11 @@ pub fn dying_sessions(size: Size) -> World {
 pub fn readers_and_writer(size: Size) -> World {
     let reader = |releases| {
         let ask = Ask::own(&[(A, SHARED)], 2, 2);
-        if releases { ask.releasing() } else { ask.attempts(size.of(1, 2)) }
+        if releases { ask.releasing() } else { ask.attempts(2) }
     };
     let writer = Ask::own(&[(A, EXCLUSIVE)], 1, 2).cancelling().releasing();
     let clients = [reader(true), reader(false), writer].map(|ask| ClientPlan::asking(vec![ask]));
-    World::new("readers and writer", size.of(3, 4), clients.into()).showing(&[
+    World::new("readers and writer", size.of(3, 5), clients.into()).showing(&[
         SeveralGrantedInOneEntry,
         GrantAfterWait,
         CancelLeftQueue,
@@ -168,7 +169,7 @@ pub fn several_locks(size: Size) -> World {
     let second = ClientPlan::asking(vec![Ask::own(&[(B, EXCLUSIVE)], 1, 1), Ask::own(&[(A, SHARED)], 1, 1).nested()]);
     let third = Ask::own(&[(B, SHARED), (A, SHARED)], 2, size.of(0, 2)).releasing();
     let third = ClientPlan::asking(vec![third]);
-    World::new("several locks", size.of(3, 3), vec![first, second, third]).showing(&[
+    World::new("several locks", size.of(3, 4), vec![first, second, third]).showing(&[
         GrantAtOnce,
         GrantAfterWait,
         CancelLeftQueue,
@@ -188,7 +189,7 @@ pub fn upgrades(size: Size) -> World {
     let writer = Ask::session(&[(A, EXCLUSIVE)], 2);
     let third = ClientPlan::in_session(2, vec![writer]);
     let first = upgrader(2, size.of(1, 2)).crashing();
-    World::new("upgrades", size.of(2, 4), vec![first, upgrader(2, 1), third]).showing(&[
+    World::new("upgrades", size.of(3, 4), vec![first, upgrader(2, 1), third]).showing(&[
         Upgraded,
         SecondUpgrader,
         CancelLeftQueue,
@@ -251,6 +252,32 @@ pub fn deadlocks(size: Size) -> World {
     World::new("deadlocks", size.of(1, 2), clients).showing(&[DeadlockOfThree, GrantAfterWait, Released])
 }
 
+/// An upgrade that waits for a reader, who waits for what the upgrader has; and a writer, whom the upgrade passes by.
+#[must_use]
+pub fn upgrade_cycles(size: Size) -> World {
+    let first = vec![
+        Ask::session(&[(A, SHARED)], 0).releasing(),
+        Ask::session(&[(B, EXCLUSIVE)], 1).nested().releasing(),
+        Ask::convert(A, EXCLUSIVE, 2).attempts(size.of(1, 2)).cancelling(),
+    ];
+    let second = vec![
+        Ask::session(&[(A, SHARED)], 1).releasing(),
+        Ask::session(&[(B, SHARED)], 2).nested().attempts(size.of(1, 2)).cancelling(),
+    ];
+    let third = vec![Ask::session(&[(A, EXCLUSIVE)], 2)];
+    let clients = vec![
+        ClientPlan::acting(3, vec![("x", first)]),
+        ClientPlan::acting(3, vec![("y", second)]),
+        ClientPlan::acting(2, vec![("z", third)]),
+    ];
+    World::new("upgrade cycles", size.of(1, 2), clients).showing(&[
+        Deadlock,
+        Upgraded,
+        UpgradedAfterWait,
+        GrantAfterWait,
+    ])
+}
+
 /// Two tasks of one session, and one of another: tasks wait for each other without a deadlock, until they really do.
 #[must_use]
 pub fn tasks_of_one_session(size: Size) -> World {
@@ -259,7 +286,7 @@ pub fn tasks_of_one_session(size: Size) -> World {
     let both = vec![("x", vec![own(A), then(B)]), ("y", vec![own(B), then(A)])];
     let first = ClientPlan::acting(3, both);
     let second = ClientPlan::acting(2, vec![("z", vec![own(A)])]);
-    World::new("tasks of one session", size.of(1, 2), vec![first, second]).showing(&[Deadlock, GrantAfterWait])
+    World::new("tasks of one session", size.of(2, 4), vec![first, second]).showing(&[Deadlock, GrantAfterWait])
 }
 
 /// A lock-delay after an expiry.
@@ -302,7 +329,7 @@ pub fn full_queue(size: Size) -> World {
     let ask = |wait| Ask::own(&[(A, EXCLUSIVE)], 1, wait).attempts(2);
     let first = ClientPlan::asking(vec![Ask::own(&[(A, EXCLUSIVE)], 2, 0).releasing()]);
     let clients = vec![first, ClientPlan::asking(vec![ask(1).cancelling()]), ClientPlan::asking(vec![ask(2)])];
-    World::new("full queue", size.of(2, 3), clients).queueing_at_most(1).showing(&[LimitReached, GrantAfterWait])
+    World::new("full queue", size.of(3, 5), clients).queueing_at_most(1).showing(&[LimitReached, GrantAfterWait])
 }
 
 /// Entries that expire one item each.
@@ -340,7 +367,7 @@ pub fn marks(size: Size) -> World {
 pub fn forgetting(size: Size) -> World {
     let ask = |wait| Ask::own(&[(A, EXCLUSIVE)], 1, wait).attempts(size.of(1, 2)).cancelling().releasing();
     let clients = vec![ClientPlan::asking(vec![ask(0)]), ClientPlan::asking(vec![ask(1)])];
-    let world = World::new("forgetting", size.of(5, 7), clients).forgetting();
+    let world = World::new("forgetting", 5, clients).forgetting();
     world.showing(&[AttemptTooLate, AttemptEndedBefore, CancelFoundNothing])
 }
 
