@@ -6,6 +6,13 @@
 //! state that can be reached and holds it against the rules of [`Rule`], which are said anew here and know nothing of
 //! the machine's inside.
 //!
+//! A client is as honest as the contract asks. It counts a lease from its send, listens to its last call only, looks which
+//! grants it has when it is told of losses by force, and does not come back to an id that it has said nothing about for
+//! longer than a call may take.
+//!
+//! States that differ only in names that nobody has heard of yet are one. Which of them is met first is up to the threads,
+//! so the numbers of two runs may differ by a few in ten thousand.
+//!
 //! `cargo run --release -p leasehold-testkit --bin model-check` goes through all worlds; the smaller ones are in
 //! `cargo test -p leasehold-testkit --test model_check`.
 

@@ -6,7 +6,7 @@ use super::world::{A, Ask, B, ClientPlan, EXCLUSIVE, SHARED, World, permits};
 /// How much of a world is searched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Size {
-    /// Some ten thousand states each: for every run of the tests.
+    /// Up to some hundred thousand states each: for every run of the tests.
     Small,
     /// Up to some million: by command.
     Large,
