@@ -5,7 +5,8 @@ use super::named::Named;
 use super::rows::{Claim, Grant, Request, RequestState, Told, Wanted};
 use super::validate::invalid;
 use crate::{
-    Acquire, Attempt, Deadlock, DeadlockStep, EventKind, FencingToken, LossReason, Mode, Outcome, Refusal, Wait,
+    Acquire, Attempt, Deadlock, DeadlockStep, EventKind, FencingToken, Granted, LossReason, Mode, Outcome, Refusal,
+    Wait,
 };
 
 impl StateMachine {
@@ -42,9 +43,7 @@ impl StateMachine {
         if mode == Mode::Shared || lock.admits_upgrade() {
             let claim = self.claim(acquire, wanted);
             self.use_instance(acquire.request.client, acquire.lowest_unanswered);
-            self.replace_grant(token, &claim, acquire.attempt, Some(body));
-            let granted = self.granted_now(acquire.request).expect("the request was granted just now");
-            return Ok(Outcome::Granted(granted));
+            return Ok(Outcome::Granted(self.replace_grant(token, &claim, acquire.attempt, Some(body))));
         }
         if acquire.wait == Wait::Try {
             return Ok(self.held(acquire, &wanted, body));
@@ -71,8 +70,14 @@ impl StateMachine {
     }
 
     /// Puts a new grant in the place of another one, on the same lease. The lock is not free in between.
-    pub(super) fn replace_grant(&mut self, replaced: FencingToken, claim: &Claim, attempt: Attempt, body: Option<u64>) {
-        let Some(old) = self.tables.remove_grant(replaced) else { return };
+    pub(super) fn replace_grant(
+        &mut self,
+        replaced: FencingToken,
+        claim: &Claim,
+        attempt: Attempt,
+        body: Option<u64>,
+    ) -> Granted {
+        let old = self.tables.remove_grant(replaced).expect("a grant that is converted exists");
         self.lose_one(old.request, LossReason::Converted);
         let token = FencingToken(self.tables.header.next_token);
         self.tables.header.next_token += 1;
@@ -99,7 +104,7 @@ impl StateMachine {
         self.freed.insert(grant.lock.clone());
         let owner = grant.owner.to_string();
         self.tables.insert_grant(token, grant);
-        self.record_grant(claim, attempt, body, token, owner);
+        self.record_grant(claim, attempt, body, token, owner)
     }
 
     /// The record of a request that has got its grants, and the word of it.
@@ -110,12 +115,13 @@ impl StateMachine {
         body: Option<u64>,
         first: FencingToken,
         owner: String,
-    ) {
+    ) -> Granted {
         let request = claim.request;
         let locks = u32::try_from(claim.wanted.len()).expect("the locks of an acquire are bounded by a u32");
         let state = RequestState::Granted { first, locks, converted: claim.converts().is_some(), live: locks };
         self.tables.put_request(request, Request { attempt, body, state });
         let granted = self.granted_now(request).expect("the request was granted just now");
-        self.emit(&claim.namespace, EventKind::Granted { request, attempt, granted, owner });
+        self.emit(&claim.namespace, EventKind::Granted { request, attempt, granted: granted.clone(), owner });
+        granted
     }
 }

@@ -23,7 +23,7 @@ impl Item {
     }
 }
 
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Deadlines(BTreeSet<(LogTime, Item)>);
 
 impl Deadlines {

@@ -1,20 +1,17 @@
 //! How grants, leases and waits end, whatever ends them.
 
+use std::collections::BTreeSet;
+
 use super::StateMachine;
 use super::keys::WaiterId;
 use super::rows::{Lease, LeaseEnd, Loss, RequestState};
 use crate::{EventKind, FencingToken, LeaseId, LossReason, RequestId};
 
-/// What a grant leaves behind.
-struct Dropped {
-    lease: LeaseId,
-    owner: Box<str>,
-}
-
 impl StateMachine {
     /// Ends one grant. A lease of its own closes with its last one.
     pub(super) fn end_grant(&mut self, token: FencingToken, reason: LossReason, note: &str) {
-        let Some(Dropped { lease, owner }) = self.drop_grant(token, reason, note) else { return };
+        let Some(owner) = self.tables.grants.get(&token).map(|grant| grant.owner.clone()) else { return };
+        let Some(lease) = self.drop_grant(token, reason, note) else { return };
         let empty = self.tables.leases.get(&lease).is_some_and(|lease| lease.grants.is_empty());
         if empty && !lease.is_session() {
             self.close_empty_lease(lease, reason, owner);
@@ -25,13 +22,16 @@ impl StateMachine {
     pub(super) fn end_lease(&mut self, id: LeaseId, reason: LossReason) -> u32 {
         let Some(Lease { grants, session, .. }) = self.tables.leases.get(&id) else { return 0 };
         let tokens = grants.as_slice().to_vec();
-        let mut owner = session.as_ref().map(|session| session.owner.clone()).unwrap_or_default();
-        let waits = session.as_ref().map(|session| session.waits.clone()).unwrap_or_default();
-        for token in &tokens {
-            match self.drop_grant(*token, reason, "") {
-                Some(dropped) if !id.is_session() => owner = dropped.owner,
-                _ => {}
+        let (owner, waits) = match session {
+            Some(session) => (session.owner.clone(), session.waits.clone()),
+            // The grants under a lease of its own are of one request.
+            None => {
+                let grant = tokens.first().and_then(|token| self.tables.grants.get(token));
+                (grant.map(|grant| grant.owner.clone()).unwrap_or_default(), BTreeSet::new())
             }
+        };
+        for token in &tokens {
+            self.drop_grant(*token, reason, "");
         }
         for waiter in waits {
             self.end_waiter(waiter, reason, false);
@@ -54,20 +54,13 @@ impl StateMachine {
         self.end_request(request, reason, None);
     }
 
-    fn drop_grant(&mut self, token: FencingToken, reason: LossReason, note: &str) -> Option<Dropped> {
+    fn drop_grant(&mut self, token: FencingToken, reason: LossReason, note: &str) -> Option<LeaseId> {
         let grant = self.tables.grants.get(&token)?;
         let (lock, lease, mode, request) = (grant.lock.clone(), grant.lease, grant.mode, grant.request);
-        let (owner, delay_ms) = (grant.owner.clone(), grant.extras.lock_delay_ms());
+        let (owner, delay_ms) = (grant.owner.to_string(), grant.extras.lock_delay_ms());
         let upgrade = self.tables.upgrade_of(token);
-        let kind = EventKind::Lost {
-            name: lock.name().to_owned(),
-            token,
-            mode,
-            lease,
-            owner: owner.to_string(),
-            reason,
-            note: note.to_owned(),
-        };
+        let kind =
+            EventKind::Lost { name: lock.name().to_owned(), token, mode, lease, owner, reason, note: note.to_owned() };
         self.emit(lock.namespace(), kind);
         if let Some(upgrade) = upgrade {
             // It hangs on the grant, and what is known of it is known through the grant.
@@ -89,7 +82,7 @@ impl StateMachine {
             self.tables.remove_loss(&oldest.clone());
         }
         self.lose_one(request, reason);
-        Some(Dropped { lease, owner })
+        Some(lease)
     }
 
     /// One of the grants of a request is gone; with the last one the request has ended.

@@ -37,8 +37,8 @@ impl StateMachine {
         let Some(&Request { attempt, body, .. }) = self.tables.requests.get(&waiter.claim.request) else { return };
         match waiter.claim.converts() {
             Some(token) => self.replace_grant(token, &waiter.claim, attempt, body),
-            None => drop(self.grant(waiter.claim, attempt, body, true)),
-        }
+            None => self.grant(waiter.claim, attempt, body, true),
+        };
     }
 
     /// Makes a grant for each lock, a lease where the request brings none, and the request's record.
@@ -63,8 +63,7 @@ impl StateMachine {
             };
             self.tables.insert_grant(token, grant);
         }
-        self.record_grant(&claim, attempt, body, first, claim.owner.to_string());
-        self.granted_now(claim.request).expect("the request was granted just now")
+        self.record_grant(&claim, attempt, body, first, claim.owner.to_string())
     }
 
     /// A lease of its own for a grant.

@@ -28,7 +28,7 @@ pub(super) fn body_hash(body: &[u8]) -> u64 {
     row_hash(b"body", body) as u64
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct Change {
     /// The row exists in the checkpoint.
     in_checkpoint: bool,
@@ -38,7 +38,7 @@ struct Change {
     stale: bool,
 }
 
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Ledger {
     sum: u128,
     /// Rows that changed since the last checkpoint.

@@ -74,7 +74,7 @@ pub struct Changes {
 }
 
 /// The replicated tables.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub struct StateMachine {
     tables: Tables,
     bounds: Bounds,

@@ -84,7 +84,7 @@ struct Agreed {
 }
 
 /// A lock that has a holder, a waiter or a lock-delay. All of it follows from grants, waiters and delays.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Lock {
     pub(super) holders: Tokens,
     /// What the holders take together.

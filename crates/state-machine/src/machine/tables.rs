@@ -13,7 +13,7 @@ use super::rows::{Claim, Delay, Extra, Extras, Grant, Header, Instance, Lease, L
 use crate::{FencingToken, LeaseId, LeaseRequest, Limits, LogTime, RequestId, codec};
 
 /// A namespace that has limits of its own, leases, or waiters.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Namespace {
     pub(super) limits: Option<Box<Limits>>,
     /// Leases, and waiters that will make one.
@@ -25,13 +25,13 @@ pub(super) struct Namespace {
 pub(super) type Actor = (LeaseId, Box<str>);
 
 /// What an actor takes part with.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub(super) struct ActorUse {
     pub(super) grants: usize,
     pub(super) waits: BTreeSet<WaiterId>,
 }
 
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Tables {
     pub(super) header: Header,
     pub(super) leases: BTreeMap<LeaseId, Lease>,
