@@ -13,12 +13,6 @@ use support::FakeCluster;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-async fn connected(nodes: usize) -> (FakeCluster, Client) {
-    let cluster = FakeCluster::start(nodes).await;
-    let client = Client::connect(cluster.options()).await.unwrap();
-    (cluster, client)
-}
-
 fn acquired(acquisition: Result<Acquisition, Error>) -> leasehold_client::Acquired {
     match acquisition {
         Ok(Acquisition::Acquired(acquired)) => acquired,
@@ -28,7 +22,7 @@ fn acquired(acquisition: Result<Acquisition, Error>) -> leasehold_client::Acquir
 
 #[tokio::test]
 async fn a_try_says_who_asks_for_what() {
-    let (mut cluster, client) = connected(1).await;
+    let (mut cluster, client) = FakeCluster::connected(1).await;
     let trying = tokio::spawn(client.lock("a").own_lease().ttl(5 * SECOND).metadata("m").acquire_raw(Wait::Try));
     let (request, asked) = cluster.next_acquire().await;
     assert_eq!((request.namespace.as_str(), request.locks[0].name.as_str()), ("default", "a"));
@@ -42,7 +36,7 @@ async fn a_try_says_who_asks_for_what() {
 
 #[tokio::test]
 async fn held_is_an_answer() {
-    let (mut cluster, client) = connected(1).await;
+    let (mut cluster, client) = FakeCluster::connected(1).await;
     let trying = tokio::spawn(client.lock("a").own_lease().try_acquire());
     let held = Held { name: "a".to_owned(), waiters: 3, ..Default::default() };
     cluster.next_acquire().await.1.acquired(acquire_response::Result::Held(held)).await;
@@ -54,7 +48,7 @@ async fn held_is_an_answer() {
 
 #[tokio::test]
 async fn a_broken_stream_sends_the_same_id_elsewhere() {
-    let (mut cluster, client) = connected(2).await;
+    let (mut cluster, client) = FakeCluster::connected(2).await;
     let trying = tokio::spawn(client.lock("a").own_lease().acquire_raw(Wait::Try));
     let (first, asked) = cluster.next_acquire().await;
     let first_node = asked.node;
@@ -69,7 +63,7 @@ async fn a_broken_stream_sends_the_same_id_elsewhere() {
 
 #[tokio::test]
 async fn an_unanswered_try_is_sent_again_elsewhere() {
-    let (mut cluster, client) = connected(3).await;
+    let (mut cluster, client) = FakeCluster::connected(3).await;
     let trying = tokio::spawn(client.lock("a").own_lease().acquire_raw(Wait::Try));
     let (first, unanswered) = cluster.next_acquire().await;
     let (second, asked) = cluster.next_acquire().await;
@@ -84,7 +78,7 @@ async fn an_unanswered_try_is_sent_again_elsewhere() {
 
 #[tokio::test]
 async fn a_node_without_a_leader_is_left() {
-    let (mut cluster, client) = connected(2).await;
+    let (mut cluster, client) = FakeCluster::connected(2).await;
     let trying = tokio::spawn(client.lock("a").own_lease().acquire_raw(Wait::Try));
     let (_, asked) = cluster.next_acquire().await;
     let first_node = asked.node;
@@ -98,7 +92,7 @@ async fn a_node_without_a_leader_is_left() {
 
 #[tokio::test]
 async fn bad_input_is_told_and_not_repeated() {
-    let (mut cluster, client) = connected(1).await;
+    let (mut cluster, client) = FakeCluster::connected(1).await;
     let trying = tokio::spawn(client.lock("").own_lease().acquire_raw(Wait::Try));
     cluster.next_acquire().await.1.fail(Code::InvalidArgument, "INVALID_FIELD").await;
     assert!(matches!(trying.await.unwrap(), Err(Error::InvalidArgument { .. })));
@@ -110,7 +104,7 @@ async fn bad_input_is_told_and_not_repeated() {
 
 #[tokio::test]
 async fn a_wait_that_the_node_ended_is_armed_again_under_its_id() {
-    let (mut cluster, client) = connected(1).await;
+    let (mut cluster, client) = FakeCluster::connected(1).await;
     let waiting = tokio::spawn(client.lock("a").own_lease().acquire_raw(Wait::For(60 * SECOND)));
     let (first, asked) = cluster.next_acquire().await;
     assert_eq!(first.wait_ms, Some(30_000));
@@ -126,7 +120,7 @@ async fn a_wait_that_the_node_ended_is_armed_again_under_its_id() {
 
 #[tokio::test]
 async fn a_late_grant_that_has_ended_is_asked_for_anew() {
-    let (mut cluster, client) = connected(1).await;
+    let (mut cluster, client) = FakeCluster::connected(1).await;
     let waiting = tokio::spawn(client.lock("a").own_lease().acquire_raw(Wait::Forever));
     let (first, asked) = cluster.next_acquire().await;
     asked.granted(7, 0, true).await;
@@ -146,7 +140,7 @@ async fn a_late_grant_that_has_ended_is_asked_for_anew() {
 
 #[tokio::test]
 async fn a_grant_too_old_to_be_counted_on_is_renewed_first() {
-    let (mut cluster, client) = connected(1).await;
+    let (mut cluster, client) = FakeCluster::connected(1).await;
     let trying = tokio::spawn(client.lock("a").own_lease().ttl(2 * SECOND).acquire_raw(Wait::Try));
     // A duplicate's answer: of two seconds only a little is left.
     cluster.next_acquire().await.1.granted(7, 100, false).await;
@@ -156,7 +150,7 @@ async fn a_grant_too_old_to_be_counted_on_is_renewed_first() {
 
 #[tokio::test]
 async fn a_dropped_wait_is_cancelled_until_that_is_answered() {
-    let (mut cluster, client) = connected(2).await;
+    let (mut cluster, client) = FakeCluster::connected(2).await;
     let waiting = tokio::spawn(client.lock("a").own_lease().acquire());
     let (request, _queued) = cluster.next_acquire().await;
     waiting.abort();
@@ -198,7 +192,7 @@ async fn a_dropped_wait_is_cancelled_until_that_is_answered() {
 
 #[tokio::test]
 async fn a_wait_that_is_over_is_cancelled_before_the_caller_hears_of_it() {
-    let (mut cluster, client) = connected(1).await;
+    let (mut cluster, client) = FakeCluster::connected(1).await;
     let waiting = tokio::spawn(client.lock("a").own_lease().acquire_timeout(Duration::from_millis(200)));
     let (request, _queued) = cluster.next_acquire().await;
     assert!(request.wait_ms.unwrap() <= 200);
@@ -210,7 +204,7 @@ async fn a_wait_that_is_over_is_cancelled_before_the_caller_hears_of_it() {
 
 #[tokio::test]
 async fn a_wait_whose_end_nobody_confirms_has_an_unknown_fate() {
-    let (mut cluster, client) = connected(1).await;
+    let (mut cluster, client) = FakeCluster::connected(1).await;
     let waiting = tokio::spawn(client.lock("a").own_lease().acquire_timeout(Duration::from_millis(200)));
     let _queued = cluster.next_acquire().await;
     cluster.mute(0);
@@ -219,7 +213,7 @@ async fn a_wait_whose_end_nobody_confirms_has_an_unknown_fate() {
 
 #[tokio::test]
 async fn a_node_without_a_sign_of_life_is_left_by_waits() {
-    let (mut cluster, client) = connected(2).await;
+    let (mut cluster, client) = FakeCluster::connected(2).await;
     let waiting = tokio::spawn(client.lock("a").own_lease().acquire_raw(Wait::Forever));
     let (first, asked) = cluster.next_acquire().await;
     cluster.mute(asked.node);
@@ -274,7 +268,7 @@ async fn with_no_node_at_all_connecting_fails_in_time_and_says_why() {
 
 #[tokio::test]
 async fn after_close_nothing_is_asked() {
-    let (_cluster, client) = connected(1).await;
+    let (_cluster, client) = FakeCluster::connected(1).await;
     client.close();
     assert!(matches!(client.lock("a").own_lease().acquire_raw(Wait::Try).await, Err(Error::Closed)));
 }

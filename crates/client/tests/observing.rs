@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use leasehold_client::{
-    Client, Error, EventType, LossReason, Revision, Token, TryAcquire, Watch, WatchEvent, WatchItem, WatchTarget,
+    Error, EventType, LossReason, Revision, Token, TryAcquire, Watch, WatchEvent, WatchItem, WatchTarget,
 };
 use leasehold_proto::v1::answer::Answer;
 use leasehold_proto::v1::operation::Operation;
@@ -13,12 +13,6 @@ use tonic::Code;
 
 mod support;
 use support::{Asked, FakeCluster};
-
-async fn connected(nodes: usize) -> (FakeCluster, Client) {
-    let cluster = FakeCluster::start(nodes).await;
-    let client = Client::connect(cluster.options()).await.unwrap();
-    (cluster, client)
-}
 
 fn at(index: u64) -> Revision {
     Revision { index, ordinal: 0 }
@@ -34,7 +28,7 @@ async fn next(watch: &mut Watch) -> WatchItem {
 
 #[tokio::test]
 async fn a_watch_goes_on_elsewhere_without_saying_anything_twice() {
-    let (cluster, client) = connected(2).await;
+    let (cluster, client) = FakeCluster::connected(2).await;
     let mut watch = client.watch(WatchTarget::Lock("a".to_owned()));
     assert_eq!(next(&mut watch).await, WatchItem::Started { from: at(10) });
     let first = cluster.next_watch().await;
@@ -56,7 +50,7 @@ async fn a_watch_goes_on_elsewhere_without_saying_anything_twice() {
 
 #[tokio::test]
 async fn a_revision_counts_as_read_with_its_last_event() {
-    let (cluster, client) = connected(1).await;
+    let (cluster, client) = FakeCluster::connected(1).await;
     let mut watch = client.watch(WatchTarget::Namespace);
     next(&mut watch).await;
     cluster.next_watch().await.events(20, [granted(1), granted(2)]).await;
@@ -68,7 +62,7 @@ async fn a_revision_counts_as_read_with_its_last_event() {
 
 #[tokio::test]
 async fn a_gap_is_told() {
-    let (cluster, client) = connected(1).await;
+    let (cluster, client) = FakeCluster::connected(1).await;
     let mut watch = client.watch_after(WatchTarget::Prefix("a".to_owned()), at(5));
     let (item, again) = tokio::join!(next(&mut watch), async {
         let first = cluster.next_watch().await;
@@ -83,7 +77,7 @@ async fn a_gap_is_told() {
 
 #[tokio::test]
 async fn a_watch_that_was_cut_off_as_too_slow_resumes() {
-    let (cluster, client) = connected(1).await;
+    let (cluster, client) = FakeCluster::connected(1).await;
     let mut watch = client.watch(WatchTarget::Namespace);
     next(&mut watch).await;
     let first = cluster.next_watch().await;
@@ -102,7 +96,7 @@ async fn a_watch_that_was_cut_off_as_too_slow_resumes() {
 
 #[tokio::test]
 async fn a_watch_that_cannot_be_is_refused() {
-    let (cluster, client) = connected(1).await;
+    let (cluster, client) = FakeCluster::connected(1).await;
     let mut watch = client.watch_after(WatchTarget::Lock("a".to_owned()), at(5));
     let (item, ()) = tokio::join!(watch.next(), async {
         cluster.next_watch().await.fail(Code::InvalidArgument, "INVALID_FIELD").await;
@@ -131,7 +125,7 @@ async fn next_get(cluster: &mut FakeCluster) -> Asked {
 
 #[tokio::test]
 async fn an_observer_sees_leaders_and_values_and_never_an_older_one() {
-    let (mut cluster, client) = connected(1).await;
+    let (mut cluster, client) = FakeCluster::connected(1).await;
     let mut leaders = client.election("a").observe();
     let (leader, ()) =
         tokio::join!(leaders.next(), async { next_get(&mut cluster).await.answer(led_by(5, 0, "x")).await });
@@ -153,7 +147,7 @@ async fn an_observer_sees_leaders_and_values_and_never_an_older_one() {
 
 #[tokio::test]
 async fn a_leader_proclaims_by_version_and_resigns() {
-    let (mut cluster, client) = connected(1).await;
+    let (mut cluster, client) = FakeCluster::connected(1).await;
     let campaigning = tokio::spawn(async move { client.election("a").campaign("x").await });
     let (request, asked) = cluster.next_acquire().await;
     assert_eq!(request.value, b"x");
@@ -186,7 +180,7 @@ async fn a_leader_proclaims_by_version_and_resigns() {
 
 #[tokio::test]
 async fn the_holder_of_a_reentrant_lock_gets_it_again_and_others_wait() {
-    let (mut cluster, client) = connected(1).await;
+    let (mut cluster, client) = FakeCluster::connected(1).await;
     let lock = client.reentrant("a");
     let (me, other) = (client.new_actor(), client.new_actor());
     let acquiring = tokio::spawn({
@@ -221,7 +215,7 @@ async fn the_holder_of_a_reentrant_lock_gets_it_again_and_others_wait() {
 
 #[tokio::test]
 async fn a_reentrant_lock_that_was_lost_is_not_had_again() {
-    let (mut cluster, client) = connected(1).await;
+    let (mut cluster, client) = FakeCluster::connected(1).await;
     let (lock, me) = (client.reentrant("a"), client.new_actor());
     let acquire = || {
         let (lock, me) = (lock.clone(), me.clone());

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use leasehold_client::{Client, ClientOptions, Error, Guard, Loss, LossReason, SessionId, Token};
+use leasehold_client::{Client, ClientOptions, Error, Loss, LossReason, SessionId, Token};
 use leasehold_proto::v1::answer::Answer;
 use leasehold_proto::v1::operation::Operation;
 use leasehold_proto::v1::{self, acquire_response};
@@ -13,19 +13,6 @@ mod support;
 use support::{Asked, FakeCluster, Hand};
 
 const SECOND: Duration = Duration::from_secs(1);
-
-async fn connected(nodes: usize) -> (FakeCluster, Client) {
-    let cluster = FakeCluster::start(nodes).await;
-    let client = Client::connect(cluster.options()).await.unwrap();
-    (cluster, client)
-}
-
-async fn guard(cluster: &mut FakeCluster, client: &Client, name: &str, token: u64) -> Guard {
-    let acquiring = tokio::spawn(client.lock(name).acquire());
-    let (_, asked) = cluster.next_acquire().await;
-    asked.granted(token, 30_000, false).await;
-    acquiring.await.unwrap().unwrap()
-}
 
 async fn next_open(cluster: &mut FakeCluster) -> (v1::OpenSessionRequest, Asked) {
     cluster
@@ -82,7 +69,7 @@ async fn one_keep_alive_renews_all_locks_a_third_into_the_ttl() {
     let mut cluster = FakeCluster::start(1).await;
     let (clock, hand) = Hand::clock();
     let client = Client::connect(ClientOptions { clock, ..cluster.options() }).await.unwrap();
-    let guards = [guard(&mut cluster, &client, "a", 1).await, guard(&mut cluster, &client, "b", 2).await];
+    let guards = [cluster.guard(&client, "a", 1).await, cluster.guard(&client, "b", 2).await];
     hand.advance(Duration::from_millis(9_900));
     // Not yet: what the node hears next is another acquire.
     let early = tokio::spawn(client.lock("c").acquire());
@@ -110,8 +97,8 @@ async fn loss_is_told_to_all_guards_before_the_server_gives_the_locks_away() {
     let options = ClientOptions { clock: clock.clone(), call_timeout: SECOND, ..cluster.options() };
     let client = Client::connect(options).await.unwrap();
     let start = clock.now();
-    let a = guard(&mut cluster, &client, "a", 1).await;
-    let b = guard(&mut cluster, &client, "b", 2).await;
+    let a = cluster.guard(&client, "a", 1).await;
+    let b = cluster.guard(&client, "b", 2).await;
     cluster.mute(0);
     hand.advance(Duration::from_millis(29_939));
     assert!(a.is_held() && b.is_held());
@@ -128,11 +115,11 @@ async fn the_sessions_end_is_told_with_its_reason_and_the_next_lock_has_a_new_on
     let mut cluster = FakeCluster::start(1).await;
     let options = ClientOptions { session_ttl: 2 * SECOND, ..cluster.options() };
     let client = Client::connect(options).await.unwrap();
-    let a = guard(&mut cluster, &client, "a", 1).await;
+    let a = cluster.guard(&client, "a", 1).await;
     cluster.next_renew().await.1.gone(LossReason::LeaseClosed).await;
     let loss = a.lost().await;
     assert_eq!(loss, Loss::SessionEnded { reason: Some(LossReason::LeaseClosed) });
-    let b = guard(&mut cluster, &client, "b", 2).await;
+    let b = cluster.guard(&client, "b", 2).await;
     assert_ne!(a.session(), b.session());
     assert!(b.is_held() && !a.is_held());
 }
@@ -168,7 +155,7 @@ async fn a_wait_goes_on_under_a_new_session() {
 
 #[tokio::test]
 async fn a_session_that_a_node_does_not_know_is_replaced() {
-    let (mut cluster, client) = connected(1).await;
+    let (mut cluster, client) = FakeCluster::connected(1).await;
     let acquiring = tokio::spawn(client.lock("a").acquire());
     let (first, asked) = cluster.next_acquire().await;
     asked.fail(Code::NotFound, "NO_SESSION").await;
@@ -181,7 +168,7 @@ async fn a_session_that_a_node_does_not_know_is_replaced() {
 
 #[tokio::test]
 async fn a_wait_under_a_session_of_the_callers_ends_with_it() {
-    let (mut cluster, client) = connected(1).await;
+    let (mut cluster, client) = FakeCluster::connected(1).await;
     let session = client.session().ttl(2 * SECOND).open().await.unwrap();
     let waiting = tokio::spawn(session.lock("a").acquire());
     let (request, _queued) = cluster.next_acquire().await;
@@ -193,7 +180,7 @@ async fn a_wait_under_a_session_of_the_callers_ends_with_it() {
 
 #[tokio::test]
 async fn a_dropped_wait_under_a_session_is_cancelled_until_that_is_answered() {
-    let (mut cluster, client) = connected(2).await;
+    let (mut cluster, client) = FakeCluster::connected(2).await;
     let waiting = tokio::spawn(client.lock("a").acquire());
     let (request, _queued) = cluster.next_acquire().await;
     waiting.abort();
@@ -211,8 +198,8 @@ async fn a_dropped_wait_under_a_session_is_cancelled_until_that_is_answered() {
 
 #[tokio::test]
 async fn shutdown_gives_all_locks_back_at_once_and_tells_their_guards_first() {
-    let (mut cluster, client) = connected(1).await;
-    let a = guard(&mut cluster, &client, "a", 1).await;
+    let (mut cluster, client) = FakeCluster::connected(1).await;
+    let a = cluster.guard(&client, "a", 1).await;
     let extra = client.session().open().await.unwrap();
     let waiting = tokio::spawn(client.lock("b").acquire());
     let _queued = cluster.next_acquire().await;
@@ -253,7 +240,7 @@ async fn shutdown_gives_all_locks_back_at_once_and_tells_their_guards_first() {
 
 #[tokio::test]
 async fn a_session_is_closed_with_its_last_handle_and_guard() {
-    let (mut cluster, client) = connected(1).await;
+    let (mut cluster, client) = FakeCluster::connected(1).await;
     let session = client.session().open().await.unwrap();
     let id = session.id().to_string();
     let acquiring = tokio::spawn(session.lock("a").acquire());
@@ -284,7 +271,7 @@ async fn a_session_is_closed_with_its_last_handle_and_guard() {
 
 #[tokio::test]
 async fn an_attached_session_is_kept_alive_and_left_open() {
-    let (mut cluster, client) = connected(1).await;
+    let (mut cluster, client) = FakeCluster::connected(1).await;
     cluster.by_hand();
     let id = SessionId::random();
     let of_client = client.clone();
@@ -327,7 +314,7 @@ async fn an_attached_session_is_kept_alive_and_left_open() {
 
 #[tokio::test]
 async fn a_deadlock_is_told_with_its_cycle() {
-    let (mut cluster, client) = connected(1).await;
+    let (mut cluster, client) = FakeCluster::connected(1).await;
     let (me, other) = (client.actor("me"), client.actor("other"));
     let waiting = tokio::spawn(client.lock("b").actor(&me).acquire());
     let (request, asked) = cluster.next_acquire().await;
@@ -351,7 +338,7 @@ async fn a_deadlock_is_told_with_its_cycle() {
 
 #[tokio::test]
 async fn several_locks_of_mixed_modes_are_asked_for_at_once_and_given_back_together() {
-    let (mut cluster, client) = connected(1).await;
+    let (mut cluster, client) = FakeCluster::connected(1).await;
     let locks = [
         leasehold_client::LockSpec::shared("catalogue"),
         leasehold_client::LockSpec::permits("gpu", 2, 8),
@@ -383,7 +370,7 @@ async fn several_locks_of_mixed_modes_are_asked_for_at_once_and_given_back_toget
 
 #[tokio::test]
 async fn an_acquire_of_no_lock_is_refused_here() {
-    let (_cluster, client) = connected(1).await;
+    let (_cluster, client) = FakeCluster::connected(1).await;
     let nothing: [&str; 0] = [];
     assert!(matches!(client.locks(nothing).acquire().await, Err(Error::Options { field: "locks", .. })));
 }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use leasehold_client::{Client, ClientOptions, EventType, Guard, Loss, LossReason};
+use leasehold_client::{Client, ClientOptions, EventType, Loss, LossReason};
 use leasehold_proto::v1;
 use leasehold_proto::v1::answer::Answer;
 use tonic::Code;
@@ -12,19 +12,6 @@ mod support;
 use support::FakeCluster;
 
 const SECOND: Duration = Duration::from_secs(1);
-
-async fn connected(nodes: usize) -> (FakeCluster, Client) {
-    let cluster = FakeCluster::start(nodes).await;
-    let client = Client::connect(cluster.options()).await.unwrap();
-    (cluster, client)
-}
-
-async fn guard(cluster: &mut FakeCluster, client: &Client, name: &str, token: u64) -> Guard {
-    let acquiring = tokio::spawn(client.lock(name).acquire());
-    let (_, asked) = cluster.next_acquire().await;
-    asked.granted(token, 30_000, false).await;
-    acquiring.await.unwrap().unwrap()
-}
 
 fn forced(token: u64, note: &str) -> v1::WatchEvent {
     v1::WatchEvent {
@@ -38,9 +25,9 @@ fn forced(token: u64, note: &str) -> v1::WatchEvent {
 
 #[tokio::test]
 async fn a_forced_release_is_told_with_its_note_and_the_session_lives() {
-    let (mut cluster, client) = connected(1).await;
-    let a = guard(&mut cluster, &client, "a", 1).await;
-    let b = guard(&mut cluster, &client, "b", 2).await;
+    let (mut cluster, client) = FakeCluster::connected(1).await;
+    let a = cluster.guard(&client, "a", 1).await;
+    let b = cluster.guard(&client, "b", 2).await;
     let watch = cluster.next_watch().await;
     watch.event(20, forced(1, "the host is gone")).await;
     let told = Loss::Ended { reason: Some(LossReason::Forced), note: "the host is gone".to_owned() };
@@ -51,7 +38,7 @@ async fn a_forced_release_is_told_with_its_note_and_the_session_lives() {
 
 #[tokio::test]
 async fn a_forced_release_of_what_is_just_being_granted_is_told() {
-    let (mut cluster, client) = connected(1).await;
+    let (mut cluster, client) = FakeCluster::connected(1).await;
     let acquiring = tokio::spawn(client.lock("a").acquire());
     let (_, asked) = cluster.next_acquire().await;
     // The event overtakes the grant: on a stream, answers come in any order.
@@ -64,9 +51,9 @@ async fn a_forced_release_of_what_is_just_being_granted_is_told() {
 
 #[tokio::test]
 async fn a_watch_resumes_from_its_last_revision_on_another_node() {
-    let (mut cluster, client) = connected(2).await;
-    let a = guard(&mut cluster, &client, "a", 1).await;
-    let b = guard(&mut cluster, &client, "b", 2).await;
+    let (mut cluster, client) = FakeCluster::connected(2).await;
+    let a = cluster.guard(&client, "a", 1).await;
+    let b = cluster.guard(&client, "b", 2).await;
     let watch = cluster.next_watch().await;
     watch.event(20, forced(1, "first")).await;
     a.lost().await;
@@ -81,9 +68,9 @@ async fn a_watch_resumes_from_its_last_revision_on_another_node() {
 
 #[tokio::test]
 async fn what_happened_in_a_gap_is_read() {
-    let (mut cluster, client) = connected(1).await;
-    let a = guard(&mut cluster, &client, "a", 1).await;
-    let b = guard(&mut cluster, &client, "b", 2).await;
+    let (mut cluster, client) = FakeCluster::connected(1).await;
+    let a = cluster.guard(&client, "a", 1).await;
+    let b = cluster.guard(&client, "b", 2).await;
     let watch = cluster.next_watch().await;
     cluster.end_grant(1);
     watch.fail(Code::OutOfRange, "REVISION_GONE").await;
@@ -98,8 +85,8 @@ async fn a_renewal_that_tells_of_forced_releases_has_the_session_read() {
     let mut cluster = FakeCluster::start(1).await;
     let options = ClientOptions { session_ttl: 2 * SECOND, ..cluster.options() };
     let client = Client::connect(options).await.unwrap();
-    let a = guard(&mut cluster, &client, "a", 1).await;
-    let b = guard(&mut cluster, &client, "b", 2).await;
+    let a = cluster.guard(&client, "a", 1).await;
+    let b = cluster.guard(&client, "b", 2).await;
     // The watch says nothing of it.
     cluster.end_grant(2);
     let (renewal, asked) = cluster.next_renew().await;
@@ -112,7 +99,7 @@ async fn a_renewal_that_tells_of_forced_releases_has_the_session_read() {
 
 #[tokio::test]
 async fn several_locks_of_one_lease_are_checked_when_a_renewal_tells_of_forced_releases() {
-    let (mut cluster, client) = connected(1).await;
+    let (mut cluster, client) = FakeCluster::connected(1).await;
     let acquiring = tokio::spawn(client.locks(["a", "b"]).own_lease().ttl(2 * SECOND).acquire());
     let (_, asked) = cluster.next_acquire().await;
     asked.granted(1, 2_000, false).await;

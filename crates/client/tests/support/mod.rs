@@ -8,8 +8,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use leasehold_client::ClientOptions;
 use leasehold_client::clock::{Clock, TimeSource};
+use leasehold_client::{Client, ClientOptions, Guard};
 use leasehold_proto::v1;
 use leasehold_proto::v1::answer::Answer;
 use leasehold_proto::v1::lock_service_server::{LockService, LockServiceServer};
@@ -103,6 +103,21 @@ pub(crate) struct Asked {
 }
 
 impl FakeCluster {
+    /// Some nodes, and a client of them.
+    pub(crate) async fn connected(nodes: usize) -> (Self, Client) {
+        let cluster = Self::start(nodes).await;
+        let client = Client::connect(cluster.options()).await.unwrap();
+        (cluster, client)
+    }
+
+    /// A lock of the client's session that is granted when it is asked for.
+    pub(crate) async fn guard(&mut self, client: &Client, name: &str, token: u64) -> Guard {
+        let acquiring = tokio::spawn(client.lock(name).acquire());
+        let (_, asked) = self.next_acquire().await;
+        asked.granted(token, 30_000, false).await;
+        acquiring.await.unwrap().unwrap()
+    }
+
     pub(crate) async fn start(nodes: usize) -> Self {
         let (tell, asked) = mpsc::unbounded_channel();
         let ledger = Arc::new(Ledger::default());
