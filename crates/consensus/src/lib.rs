@@ -35,7 +35,7 @@ mod types;
 
 pub use errors::{ReadError, StartError, StopReason, SubmitError};
 pub use leasehold_state_machine::LEVEL_MAX;
-pub use node::{ApplyObserver, Node};
+pub use node::{ApplyObserver, Node, Submitted};
 pub use options::{NodeOptions, OptionsError, Tuning};
 pub use raise_level::{RaiseLevelError, RaisedLevel};
 pub use status::{ClusterStatus, NodeState, Readiness, Role};

@@ -2,6 +2,8 @@
 
 mod submit;
 
+pub use self::submit::Submitted;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -106,7 +108,13 @@ impl Node {
         let stop = CancellationToken::new();
         let leadership = Leadership::start(raft.clone(), Arc::clone(&shared), tuning.election_max, stop.clone());
         let proposer = Proposer::start(raft.clone(), Arc::clone(&shared), Arc::clone(&identity), stop.clone());
-        let read_index = ReadIndex::start(raft.clone(), Arc::clone(&leadership), Arc::clone(&transport), stop.clone());
+        let read_index = ReadIndex::start(
+            raft.clone(),
+            Arc::clone(&shared),
+            Arc::clone(&leadership),
+            Arc::clone(&transport),
+            stop.clone(),
+        );
         let parts = Arc::new(Parts {
             forwarder: Forwarder::new(Arc::clone(&transport)),
             raft,
@@ -142,17 +150,18 @@ impl Node {
     }
 
     /// Returns once this node's applied state includes everything that was acknowledged before the call: a following
-    /// read of [`Node::state`] is linearizable.
-    pub async fn read_barrier(&self, deadline: Instant) -> Result<(), ReadError> {
+    /// read of [`Node::state`] is linearizable. Tells the leader's clock as it was after the call began, where the leader tells it: what
+    /// was due by then may still be held only until the next entry.
+    pub async fn read_barrier(&self, deadline: Instant) -> Result<Option<LogTime>, ReadError> {
         let parts = &self.parts;
         let deadline = deadline.min(deadline_after(parts.options.tuning.leader_wait_max));
         let barrier = async {
             loop {
-                if let Some(index) = parts.read_index.get().await {
+                if let Some(point) = parts.read_index.get().await {
                     let mut applied = parts.shared.applied.subscribe();
                     // The sender lives as long as `shared`.
-                    let _ = applied.wait_for(|applied| *applied >= index).await;
-                    return;
+                    let _ = applied.wait_for(|applied| *applied >= point.index).await;
+                    return point.clock;
                 }
                 tokio::time::sleep(RETRY).await;
             }

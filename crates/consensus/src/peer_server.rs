@@ -305,7 +305,8 @@ impl Peer for PeerService {
         request: Request<pb::ReadIndexRequest>,
     ) -> Result<Response<pb::ReadIndexResponse>, Status> {
         self.check(request.metadata())?;
-        let index = read_index::confirm(&self.raft).await;
-        Ok(Response::new(pb::ReadIndexResponse { index }))
+        let point = read_index::confirm(&self.raft, &self.shared).await;
+        let clock_ms = point.and_then(|point| point.clock).map(|clock| clock.0);
+        Ok(Response::new(pb::ReadIndexResponse { index: point.map(|point| point.index), clock_ms }))
     }
 }

@@ -111,6 +111,12 @@ pub enum CallError {
         /// The id.
         id: u64,
     },
+    /// What was compared was never what was found a moment later. Nothing was done.
+    #[error("the lock changed hands between {looks} looks at it and the commands that followed; nothing was done")]
+    Moving {
+        /// How often it was looked at.
+        looks: usize,
+    },
     /// An outcome of another command came back: a defect.
     #[error("internal error: {command} was answered with the outcome of another command")]
     ForeignOutcome {
@@ -155,6 +161,7 @@ impl CallError {
             | Self::NotReady { .. }
             | Self::WaitAdrift
             | Self::WaitTooLong
+            | Self::Moving { .. }
             | Self::Stopping => Some(SOON),
             Self::Submit(SubmitError::TooLarge { .. } | SubmitError::Level { .. })
             | Self::Refused(

@@ -16,7 +16,7 @@ use crate::cluster_service::Cluster;
 use crate::gate::Watchman;
 use crate::net::Connections;
 use crate::watch::Hub;
-use crate::{FrontendOptions, FrontendOptionsError, http, server};
+use crate::{FrontendOptions, FrontendOptionsError, http, metrics, server};
 
 /// What serves the clients of one node.
 ///
@@ -27,6 +27,15 @@ pub struct Frontend {
     options: Arc<FrontendOptions>,
     waits: Arc<Waits>,
     hub: Arc<Hub>,
+}
+
+/// The ports that a frontend serves, bound.
+#[derive(Debug)]
+pub struct Listeners {
+    /// gRPC.
+    pub grpc: TcpListener,
+    /// HTTP.
+    pub http: TcpListener,
 }
 
 /// Whoever hears what the node applies.
@@ -69,6 +78,7 @@ impl Frontend {
     /// Checks the options.
     pub fn new(options: FrontendOptions) -> Result<Self, FrontendError> {
         options.validate()?;
+        metrics::install();
         let (waits, hub) = (Waits::new(options.waits_max), Hub::new(&options));
         Ok(Self { options: Arc::new(options), waits, hub })
     }
@@ -79,15 +89,9 @@ impl Frontend {
         Arc::new(Observers { waits: Arc::clone(&self.waits), hub: Arc::clone(&self.hub) })
     }
 
-    /// Serves clients on two bound ports until `shutdown`. Then waits end UNAVAILABLE, streams are ended, and what has not
+    /// Serves clients on bound ports until `shutdown`. Then waits end UNAVAILABLE, streams are ended, and what has not
     /// finished after `shutdown_max` is cut. The node is left running.
-    pub async fn run(
-        self,
-        listener: TcpListener,
-        http_listener: TcpListener,
-        node: Node,
-        shutdown: CancellationToken,
-    ) -> Result<(), FrontendError> {
+    pub async fn run(self, listeners: Listeners, node: Node, shutdown: CancellationToken) -> Result<(), FrontendError> {
         let Self { options, waits, hub } = self;
         // Ends also when one of the servers fails.
         let stop = shutdown.child_token();
@@ -112,9 +116,9 @@ impl Frontend {
         runtime::spawn(watchman.run(node, stop.clone()));
 
         let connections = |listener| Connections::new(listener, options.connections_max, options.idle_max, cut.clone());
-        let grpc =
-            router.serve_with_incoming_shutdown(connections(listener).into_stream(), stop.clone().cancelled_owned());
-        let http = axum::serve(connections(http_listener), http_router)
+        let grpc = router
+            .serve_with_incoming_shutdown(connections(listeners.grpc).into_stream(), stop.clone().cancelled_owned());
+        let http = axum::serve(connections(listeners.http), http_router)
             .with_graceful_shutdown(stop.clone().cancelled_owned())
             .into_future();
 

@@ -12,6 +12,7 @@ use serde::Serialize;
 use tower_http::timeout::TimeoutLayer;
 
 use crate::gate::Gate;
+use crate::metrics;
 
 /// Bodies are not read at all by what there is.
 const BODY_BYTES_MAX: usize = 64 * 1024;
@@ -30,12 +31,13 @@ struct Shared {
     node_id: u64,
 }
 
-/// `/livez`, `/readyz`, `/version`.
+/// `/livez`, `/readyz`, `/version`, `/metrics`.
 pub(crate) fn router(gate: Gate, node_id: u64) -> Router {
     Router::new()
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
         .route("/version", get(version))
+        .route("/metrics", get(|| async { metrics::render() }))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, REQUEST_MAX))
         .with_state(Shared { gate, node_id })

@@ -13,6 +13,7 @@ mod frontend;
 mod gate;
 mod http;
 mod lock_service;
+mod metrics;
 mod net;
 mod options;
 mod server;
@@ -21,5 +22,5 @@ mod validate;
 mod watch;
 
 pub use error::CallError;
-pub use frontend::{Frontend, FrontendError};
+pub use frontend::{Frontend, FrontendError, Listeners};
 pub use options::{FrontendOptions, FrontendOptionsError};

@@ -45,6 +45,7 @@ fn verdict(error: &CallError) -> (Code, &'static str, String) {
         CallError::WatchStopped => (Code::Cancelled, "WATCH_STOPPED", none()),
         CallError::LimitReached { limit, .. } => (Code::ResourceExhausted, "LIMIT_REACHED", (*limit).into()),
         CallError::DuplicateOperation { .. } => (Code::InvalidArgument, "DUPLICATE_OPERATION", "id".into()),
+        CallError::Moving { .. } => (Code::Aborted, "MOVING", none()),
         CallError::ForeignOutcome { .. } => (Code::Internal, "INTERNAL", none()),
     }
 }
@@ -100,6 +101,11 @@ fn message(error: &CallError) -> String {
         CallError::Refused(Refusal::TooLate { .. }) => format!("{error}; nothing was done"),
         other => other.to_string(),
     }
+}
+
+/// The reason of an error, as `google.rpc.ErrorInfo` tells it.
+pub(crate) fn reason(error: &CallError) -> &'static str {
+    verdict(error).1
 }
 
 /// The status of a unary call.

@@ -76,6 +76,7 @@ impl Running {
         }
         let peer = local_address(&listeners.peer)?;
         let http = local_address(&listeners.http)?;
+        let served = leasehold_frontend::Listeners { grpc: listeners.client, http: listeners.http };
         let (node_id, data_dir) = (node.node_id, node.data_dir.clone());
         let frontend = Frontend::new(frontend).map_err(|error| Failure::usage(error.to_string()))?;
         // Signals that come while the node replays its log are not lost.
@@ -84,7 +85,7 @@ impl Running {
         let node =
             Node::start(node, listeners.peer, frontend.observer()).await.map_err(|error| start_failure(&error))?;
         info!(node_id, %client, %peer, %http, data_dir = %data_dir.display(), "node started");
-        let frontend = runtime::spawn(frontend.run(listeners.client, listeners.http, node.clone(), stop.clone()));
+        let frontend = runtime::spawn(frontend.run(served, node.clone(), stop.clone()));
         Ok(Self { node, frontend, stop })
     }
 

@@ -24,6 +24,42 @@ pub struct LockView {
     pub last_lost: Option<LossView>,
 }
 
+/// Who has a lock, in short: what an unlock by owner compares.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Occupant {
+    /// Nobody: an acquire would get it, but for waiters that come before.
+    Nobody,
+    /// Nobody, and nobody gets it for so long: its lock-delay, in ms of log time.
+    Delayed {
+        /// Log time left, in ms.
+        left_ms: u64,
+    },
+    /// One holder, in mode [`Mode::Exclusive`].
+    One(Holding),
+    /// Holders in another mode, so many.
+    Several {
+        /// At least 1.
+        holders: usize,
+    },
+}
+
+/// See [`Occupant::One`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holding {
+    /// The grant. Owner and lease are the same as long as the token is current.
+    pub token: FencingToken,
+    /// Who it says it is.
+    pub owner: String,
+    /// What the grant hangs on.
+    pub lease: LeaseId,
+    /// Whether that is a session, or a lease of the grant's own.
+    pub session: bool,
+    /// Grants that hang on the lease, this one included.
+    pub lease_grants: usize,
+    /// Log time left of the lease, in ms.
+    pub left_ms: u64,
+}
+
 /// How a lock was lost. A conversion is no loss.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LossView {

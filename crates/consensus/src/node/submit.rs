@@ -11,18 +11,37 @@ use crate::errors::{ReadError, SubmitError};
 use crate::proposer::{COMMAND_BYTES_MAX, Fate, PENDING_MAX, Proposal, Reply};
 use crate::types::Member;
 
+/// What became of a submitted operation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Submitted {
+    /// The outcome of its last send.
+    pub outcome: Outcome,
+    /// An earlier send was in doubt, and may have taken effect before this one: a `Release` that finds its grant released
+    /// may have done it itself.
+    pub repeated: bool,
+}
+
 impl Node {
     /// Submits one operation and waits for its outcome, not longer than `deadline`. On a follower it is forwarded to the
     /// leader; without a leader it is held for a bounded time. Dropping the future does not undo the operation.
     pub async fn submit(&self, operation: Operation, deadline: Instant) -> Result<Outcome, SubmitError> {
+        Ok(self.submit_noting_repeats(operation, deadline).await?.outcome)
+    }
+
+    /// As [`Node::submit`], for callers to whom it matters that the outcome may be that of a second send.
+    pub async fn submit_noting_repeats(
+        &self,
+        operation: Operation,
+        deadline: Instant,
+    ) -> Result<Submitted, SubmitError> {
         if let Some(refused) = self.check_level(operation.level(), deadline).await? {
-            return Ok(Outcome::Refused(refused));
+            return Ok(Submitted { outcome: Outcome::Refused(refused), repeated: false });
         }
         let command = self.parts.encode(operation, deadline)?;
         let mut maybe_sent = false;
         let outcome = self.parts.submit(&command, deadline, &mut maybe_sent).await;
         match outcome {
-            Ok(outcome) => Ok(outcome),
+            Ok(outcome) => Ok(Submitted { outcome, repeated: maybe_sent }),
             Err(_) if maybe_sent => Err(SubmitError::FateUnknown),
             Err(error) => Err(error),
         }

@@ -2,7 +2,9 @@
 
 use leasehold_consensus::SubmitError;
 use leasehold_proto::v1;
-use leasehold_state_machine::{Acquire, CancelAcquire, LeaseRequest, Operation, Outcome, Wait as WaitMode};
+use leasehold_state_machine::{
+    Acquire, CancelAcquire, Held, LeaseRequest, LogTime, Operation, Outcome, Wait as WaitMode,
+};
 use tokio::time::timeout_at;
 
 use super::cancel::CancelGuard;
@@ -60,11 +62,29 @@ impl Calls {
         }
         match acquire.wait {
             WaitMode::Try => {
+                match self.busy(&acquire, time).await {
+                    Ok(None) => {}
+                    Ok(Some(held)) => return Ok(settled(convert::held(held), guard)),
+                    Err(error) => {
+                        guard.disarm();
+                        return Err(error);
+                    }
+                }
                 let outcome = self.node.submit(Operation::Acquire(acquire), time.deadline()).await;
                 self.answer_outcome(outcome, guard)
             }
             WaitMode::For { .. } => self.acquire_waiting(acquire, time, guard).await,
         }
+    }
+
+    /// Answers a try on a held lock without a log entry, where that is all that the log could say. What this node has applied tells
+    /// whether it is worth asking the leader; a try that may be granted costs nothing more.
+    async fn busy(&self, acquire: &Acquire, time: CallTime) -> Result<Option<Held>, CallError> {
+        if self.node.state().busy(acquire, LogTime(0)).is_none() {
+            return Ok(None);
+        }
+        let Some(clock) = self.node.read_barrier(time.deadline()).await? else { return Ok(None) };
+        Ok(self.node.state().busy(acquire, clock))
     }
 
     async fn acquire_waiting(

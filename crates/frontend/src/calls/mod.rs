@@ -1,6 +1,7 @@
 //! What every call does, whether it comes alone or on a `Connect` stream: check, submit, wait, answer.
 
 mod acquire;
+mod by_owner;
 mod cancel;
 mod cluster;
 mod lease;
@@ -22,6 +23,8 @@ use leasehold_consensus::Node;
 use leasehold_state_machine::Limits;
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use self::acquire::Acquired;
+pub(crate) use self::by_owner::{Acted, Unlocked};
 pub(crate) use self::cancel::CancelGuard;
 use self::cancel::Cancels;
 use self::own_requests::OwnRequests;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use leasehold_consensus::clock::Clock;
 use leasehold_consensus::{Node, NodeOptions, Readiness, Tuning, runtime};
-use leasehold_frontend::{Frontend, FrontendError, FrontendOptions};
+use leasehold_frontend::{Frontend, FrontendError, FrontendOptions, Listeners};
 use leasehold_proto::v1;
 use leasehold_proto::v1::lock_service_client::LockServiceClient;
 use leasehold_state_machine::LEVEL_MAX;
@@ -87,7 +87,8 @@ impl Setup {
         let frontend = Frontend::new(self.options).unwrap();
         let node = Node::start(node_options, peer_listener, frontend.observer()).await.unwrap();
         let stop = CancellationToken::new();
-        let frontend = tokio::spawn(frontend.run(listener, http_listener, node.clone(), stop.clone()));
+        let listeners = Listeners { grpc: listener, http: http_listener };
+        let frontend = tokio::spawn(frontend.run(listeners, node.clone(), stop.clone()));
         Server { node, client, peer, http, stop, frontend, folder: self.folder }
     }
 }

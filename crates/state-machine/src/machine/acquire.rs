@@ -185,7 +185,7 @@ impl StateMachine {
     }
 
     /// The first lock whose limit of permits the request contradicts.
-    fn limit_conflict(&self, wanted: &[Wanted]) -> Option<Refusal> {
+    pub(super) fn limit_conflict(&self, wanted: &[Wanted]) -> Option<Refusal> {
         wanted.iter().find_map(|wanted| {
             let limit = self.tables.locks.get(&wanted.lock)?.conflicting_limit(wanted.mode)?;
             let (name, asked) = (wanted.lock.name().to_owned(), wanted.mode.limit()?);
@@ -286,7 +286,7 @@ impl StateMachine {
     }
 
     /// Who is in the way: of the first lock that does not admit the request now, or else of the first.
-    fn held_by(&self, acquire: &Acquire, wanted: &[Wanted]) -> Held {
+    pub(super) fn held_by(&self, acquire: &Acquire, wanted: &[Wanted]) -> Held {
         let asking = self.tables.lease_of_request(acquire.lease);
         let blocked = |wanted: &&Wanted| {
             self.tables.locks.get(&wanted.lock).is_some_and(|lock| !lock.admits_newcomer(wanted.mode))
@@ -317,7 +317,7 @@ impl StateMachine {
     }
 }
 
-fn wanted(acquire: &Acquire) -> Box<[Wanted]> {
+pub(super) fn wanted(acquire: &Acquire) -> Box<[Wanted]> {
     let key = |name: &str| LockKey::new(&acquire.namespace, name);
     acquire.locks.iter().map(|lock| Wanted { lock: key(&lock.name), mode: lock.mode }).collect()
 }

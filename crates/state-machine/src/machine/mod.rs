@@ -6,6 +6,7 @@
 
 mod acquire;
 mod bounds;
+mod busy;
 mod cancel;
 mod close_lease;
 mod convert;

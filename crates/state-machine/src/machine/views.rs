@@ -9,8 +9,8 @@ use super::keys::LockKey;
 use super::queue::Lock;
 use super::rows::RequestState;
 use crate::{
-    Ended, FencingToken, HolderView, LeaseId, Limits, LockView, LossReason, LossView, RequestId, RequestView,
-    SessionGrantView, SessionView, TokenView, WAITERS_LISTED_MAX, WaiterView,
+    Ended, FencingToken, HolderView, Holding, LeaseId, Limits, LockView, LossReason, LossView, Mode, Occupant,
+    RequestId, RequestView, SessionGrantView, SessionView, TokenView, WAITERS_LISTED_MAX, WaiterView,
 };
 
 impl StateMachine {
@@ -32,6 +32,32 @@ impl StateMachine {
         let key = LockKey::new(namespace, name);
         let lock = self.tables.locks.get(&key);
         (lock.is_some() || self.tables.losses.contains_key(&key)).then(|| self.lock_view(&key, lock, waiters_max))
+    }
+
+    /// Who has a lock.
+    #[must_use]
+    pub fn occupant(&self, namespace: &str, name: &str) -> Occupant {
+        let key = LockKey::new(namespace, name);
+        let Some(lock) = self.tables.locks.get(&key) else { return Occupant::Nobody };
+        match lock.holders.as_slice() {
+            [] if lock.delayed => Occupant::Delayed { left_ms: self.delay_left_ms(&key) },
+            [] => Occupant::Nobody,
+            [token] => self.holding(*token).map_or(Occupant::Several { holders: 1 }, Occupant::One),
+            holders => Occupant::Several { holders: holders.len() },
+        }
+    }
+
+    fn holding(&self, token: FencingToken) -> Option<Holding> {
+        let grant = self.tables.grants.get(&token).filter(|grant| grant.mode == Mode::Exclusive)?;
+        let lease = self.tables.leases.get(&grant.lease)?;
+        Some(Holding {
+            token,
+            owner: grant.owner.to_string(),
+            lease: grant.lease,
+            session: lease.session.is_some(),
+            lease_grants: lease.grants.as_slice().len(),
+            left_ms: self.now().ms_until(lease.deadline),
+        })
     }
 
     /// Length of a lock's queue.
