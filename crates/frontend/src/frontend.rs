@@ -118,10 +118,11 @@ impl Frontend {
         let router = server::router(Arc::clone(&calls), Cluster::new(calls), door, &health, stop.clone())?;
 
         runtime::spawn(Arc::clone(&hub).run());
+        runtime::spawn(metrics::keep_up(background.clone()));
         runtime::spawn(server::follow_health(health.clone(), gate.clone()));
         runtime::spawn(follow_leader(node.leader(), Arc::clone(&waits), options.leaderless_max, stop.clone()));
-        let http_router =
-            http::router(gate.clone(), node.id()).merge(dapr::routes(Arc::clone(&locks), gate.clone(), None));
+        let http_router = http::router(gate.clone(), node.clone());
+        let http_router = http_router.merge(dapr::routes(Arc::clone(&locks), gate.clone(), None));
         runtime::spawn(watchman.run(node, stop.clone()));
 
         let connections = |listener| Connections::new(listener, options.connections_max, options.idle_max, cut.clone());

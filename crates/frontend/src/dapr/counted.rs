@@ -23,25 +23,31 @@ impl Counted {
     }
 
     pub(super) fn end(mut self, result: &'static str) {
-        self.count(result, None);
+        self.log(result, None);
+        if let Some(call) = self.call.take() {
+            call.end(result);
+        }
     }
 
     pub(super) fn fail(mut self, error: &DaprError) {
-        self.count(error.reason(), Some(error));
+        let result = error.reason();
+        self.log(result, Some(error));
+        if let Some(call) = self.call.take() {
+            call.end(result);
+        }
     }
 
-    fn count(&mut self, result: &'static str, error: Option<&DaprError>) {
-        let Some(call) = self.call.take() else { return };
+    fn log(&self, result: &'static str, error: Option<&DaprError>) {
         let (door, peer) = (self.caller.door.name(), self.caller.peer.map(tracing::field::display));
-        let error = error.map(tracing::field::display);
-        debug!(door, call = self.name, peer, result, error, "call ended");
-        call.end(result);
+        debug!(door, call = self.name, peer, result, error = error.map(tracing::field::display), "call ended");
     }
 }
 
 impl Drop for Counted {
-    /// Whoever called has gone, or took too long.
+    /// Whoever called has gone, or took too long: the call counts itself as given up.
     fn drop(&mut self) {
-        self.count("gone", None);
+        if self.call.is_some() {
+            self.log("given_up", None);
+        }
     }
 }
