@@ -34,7 +34,7 @@ fn is(answer: &HealthCheckResponse, status: ServingStatus) -> bool {
 async fn a_ready_node_says_so_everywhere() {
     let server = Server::start().await;
     let mut health = HealthClient::new(server.channel());
-    for service in ["", "leasehold.v1.LockService", "leasehold.v1.ClusterService"] {
+    for service in ["", "leasehold.v1.LockService", "leasehold.v1.ClusterService", "dapr.proto.runtime.v1.Dapr"] {
         let mut watch = health.watch(of(service)).await.unwrap().into_inner();
         while !is(&soon(watch.message()).await.unwrap().unwrap(), ServingStatus::Serving) {}
     }
@@ -69,7 +69,12 @@ async fn an_idle_cluster_of_one_stays_ready() {
 #[tokio::test]
 async fn reflection_lists_the_services_in_both_versions() {
     let server = Server::start().await;
-    let expected = ["grpc.health.v1.Health", "leasehold.v1.ClusterService", "leasehold.v1.LockService"];
+    let expected = [
+        "dapr.proto.runtime.v1.Dapr",
+        "grpc.health.v1.Health",
+        "leasehold.v1.ClusterService",
+        "leasehold.v1.LockService",
+    ];
     macro_rules! check {
         ($version:ident) => {{
             use tonic_reflection::pb::$version as pb;

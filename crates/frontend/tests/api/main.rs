@@ -5,6 +5,7 @@ mod bad_input;
 mod calls;
 mod connect;
 mod converts;
+mod dapr;
 mod health;
 mod levels;
 mod modes;

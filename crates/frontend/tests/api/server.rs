@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use leasehold_consensus::clock::Clock;
 use leasehold_consensus::{Node, NodeOptions, Readiness, Tuning, runtime};
-use leasehold_frontend::{Frontend, FrontendError, FrontendOptions, Listeners};
+use leasehold_frontend::{DaprAddresses, DaprListeners, Frontend, FrontendError, FrontendOptions, Listeners};
 use leasehold_proto::v1;
 use leasehold_proto::v1::lock_service_client::LockServiceClient;
 use leasehold_state_machine::LEVEL_MAX;
@@ -28,6 +28,8 @@ pub(crate) struct Server {
     pub(crate) client: SocketAddr,
     pub(crate) peer: SocketAddr,
     pub(crate) http: SocketAddr,
+    /// Ports for Dapr alone.
+    pub(crate) dapr: Vec<DaprAddresses>,
     pub(crate) stop: CancellationToken,
     frontend: JoinHandle<Result<(), FrontendError>>,
     folder: Arc<TempDir>,
@@ -84,12 +86,14 @@ impl Setup {
             clock: Clock::system(),
         };
         std::fs::create_dir_all(&node_options.data_dir).unwrap();
+        let dapr = DaprListeners::bind(&self.options.dapr.listeners).await.unwrap();
+        let dapr_addresses = dapr.addresses().unwrap();
         let frontend = Frontend::new(self.options).unwrap();
         let node = Node::start(node_options, peer_listener, frontend.observer()).await.unwrap();
         let stop = CancellationToken::new();
-        let listeners = Listeners { grpc: listener, http: http_listener };
+        let listeners = Listeners { grpc: listener, http: http_listener, dapr };
         let frontend = tokio::spawn(frontend.run(listeners, node.clone(), stop.clone()));
-        Server { node, client, peer, http, stop, frontend, folder: self.folder }
+        Server { node, client, peer, http, dapr: dapr_addresses, stop, frontend, folder: self.folder }
     }
 }
 

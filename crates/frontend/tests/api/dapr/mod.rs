@@ -1,0 +1,7 @@
+//! Dapr's lock API: the same behaviour over gRPC and over HTTP.
+
+mod app;
+mod callers;
+mod conformance;
+mod errors;
+mod gone;
