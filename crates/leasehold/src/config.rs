@@ -1,5 +1,7 @@
 //! What `serve` is started with. Flags win over the environment, that over the config file, that over defaults.
 
+mod dapr;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
@@ -11,6 +13,8 @@ use leasehold_consensus::{LEVEL_MAX, NodeOptions, OptionsError, Tuning};
 use leasehold_frontend::FrontendOptions;
 use serde::Deserialize;
 
+use self::dapr::FileDapr;
+pub(crate) use self::dapr::STORE_READY;
 use crate::logging::LogFormat;
 
 /// Where clients connect when nothing is said. There is no access control yet, so nobody from outside does.
@@ -23,7 +27,7 @@ pub(crate) const HTTP_LISTEN_DEFAULT: &str = "127.0.0.1:7402";
 /// Flags of `serve`; each has its variable.
 #[derive(Debug, Default, clap::Args)]
 pub(crate) struct ServeArgs {
-    /// Config file (TOML): the same names as here, and a table "tuning"
+    /// Config file (TOML): the same names as here, and the tables "tuning" and "dapr"
     #[arg(long, env = "LEASEHOLD_CONFIG", value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     /// This node, from 1; an id is never reused
@@ -51,6 +55,9 @@ pub(crate) struct ServeArgs {
     #[arg(long, env = "LEASEHOLD_BOOTSTRAP", num_args = 0..=1, require_equals = true, default_missing_value = "true",
           value_name = "BOOL")]
     bootstrap: Option<bool>,
+    /// Have a store of Dapr's lock API with this name, in the namespace "default", for whatever app asks
+    #[arg(long, env = "LEASEHOLD_DAPR_STORE", value_name = "NAME")]
+    dapr_store: Option<String>,
     /// Claim to support format levels up to this one only, for rehearsing upgrades (default: what this build supports)
     #[arg(long, env = "LEASEHOLD_LEVEL_MAX", value_name = "LEVEL")]
     level_max: Option<u32>,
@@ -73,8 +80,11 @@ struct File {
     bootstrap: Option<bool>,
     level_max: Option<u32>,
     log_format: Option<LogFormat>,
+    dapr_store: Option<String>,
     #[serde(default)]
     tuning: FileTuning,
+    #[serde(default)]
+    dapr: FileDapr,
 }
 
 /// The `[tuning]` table. Durations are text: "50ms".
@@ -168,7 +178,9 @@ impl Settings {
         };
         node.validate()?;
         let log_format = args.log_format.or(file.log_format).unwrap_or_default();
-        Ok(Self { node, frontend: FrontendOptions::default(), listen, peer_listen, http_listen, log_format })
+        let dapr = file.dapr.resolve(args.dapr_store.or(file.dapr_store))?;
+        let frontend = FrontendOptions { dapr, ..FrontendOptions::default() };
+        Ok(Self { node, frontend, listen, peer_listen, http_listen, log_format })
     }
 }
 
