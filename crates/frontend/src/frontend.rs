@@ -110,9 +110,10 @@ impl Frontend {
         let router = server::router(Arc::clone(&calls), Cluster::new(calls), &health, stop.clone())?;
 
         runtime::spawn(Arc::clone(&hub).run());
+        runtime::spawn(metrics::keep_up(background.clone()));
         runtime::spawn(server::follow_health(health, gate.clone()));
         runtime::spawn(follow_leader(node.leader(), Arc::clone(&waits), options.leaderless_max, stop.clone()));
-        let http_router = http::router(gate, node.id());
+        let http_router = http::router(gate, node.clone());
         runtime::spawn(watchman.run(node, stop.clone()));
 
         let connections = |listener| Connections::new(listener, options.connections_max, options.idle_max, cut.clone());
