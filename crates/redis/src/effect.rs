@@ -49,7 +49,8 @@ pub struct Evaluated {
     pub time_observed: bool,
 }
 
-/// A command or script that was understood and is refused all the same: it had no effect.
+/// A command or script that was understood and is refused all the same: it had no effect. A refusal by an evaluation may rest on what
+/// the entries looked like: whoever looked without a read barrier looks again before it is told.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct Refused {

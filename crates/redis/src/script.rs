@@ -1,6 +1,9 @@
+//! Scripts: the small Lua programs that lock libraries send.
+
 use std::fmt;
 
 use bytes::Bytes;
+use sha1::Digest;
 
 use crate::{Entry, Evaluated, Refused};
 
@@ -17,8 +20,7 @@ impl fmt::Display for Sha1 {
 /// The name of a body.
 #[must_use]
 pub fn sha1(body: &[u8]) -> Sha1 {
-    let _ = body;
-    unimplemented!("comes next")
+    Sha1(sha1::Sha1::digest(body).into())
 }
 
 /// A script that is understood.
@@ -31,14 +33,14 @@ impl Script {
 
     /// Understands a body; what is not of the subset is refused, with its SHA-1, the line and the word.
     pub fn parse(body: &[u8]) -> Result<Self, Refused> {
-        let _ = body;
-        unimplemented!("comes next")
+        let message = format!("ERR script {}: scripts are not understood yet", sha1(body));
+        Err(Refused { kind: "not_understood", message })
     }
 
     /// Runs it where its keys look so. `entries` are those of `keys`, in their order (a key that is named twice has two equal entries).
     /// Bounded in steps and memory.
     pub fn evaluate(&self, keys: &[Bytes], args: &[Bytes], entries: &[Entry]) -> Result<Evaluated, Refused> {
         let _ = (keys, args, entries);
-        unimplemented!("comes next")
+        Err(Refused { kind: "not_understood", message: "ERR scripts are not understood yet".into() })
     }
 }
