@@ -7,6 +7,7 @@ mod table;
 use bytes::Bytes;
 
 pub use parse::parse;
+pub(crate) use table::Spec;
 
 use crate::{Entry, Evaluated, Protocol, Refused, Reply, Sha1, keyspace::Keyspace, operation::Call};
 

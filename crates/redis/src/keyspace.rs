@@ -96,7 +96,6 @@ impl<'a> Keyspace<'a> {
     }
 
     /// The owner of a key was compared with what the client sent, and is that.
-    #[expect(dead_code, reason = "scripts compare")]
     pub(crate) fn owner_is_checked(&mut self, key: usize) {
         self.slots[key].owner_checked = true;
     }

@@ -78,6 +78,11 @@ impl Spec {
         if self.arity < 0 { words >= -self.arity } else { words == self.arity }
     }
 
+    /// Whether it is about keys: those a script may call.
+    pub(crate) fn has_keys(&self) -> bool {
+        self.keys.0 > 0
+    }
+
     /// Its entry in the reply to `COMMAND`, in the ten fields of Redis 7.
     fn entry(&self) -> Reply {
         let statuses = |words: &[&str]| Reply::Array(words.iter().map(|word| Reply::Status((*word).into())).collect());

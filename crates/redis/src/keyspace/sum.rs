@@ -7,16 +7,23 @@ const MIXED: &str =
     "is changed in another way than other locks of the script: it may take, or extend, or release, and not mix them";
 
 impl Keyspace<'_> {
-    /// What it all came to: the reply, and the one effect. A command that ends in an error has none.
+    /// What it all came to: the reply, and the one effect.
     pub(crate) fn finish(self, reply: Reply) -> Result<Evaluated, Refused> {
         let mut effect = Effect::None;
-        if !matches!(reply, Reply::Error(_)) {
-            for (key, slot) in self.slots.iter().enumerate() {
-                add(&mut effect, key, slot)?;
-            }
+        for (key, slot) in self.slots.iter().enumerate() {
+            add(&mut effect, key, slot)?;
         }
+        Ok(self.evaluated(reply, effect))
+    }
+
+    /// What a script came to that ended in an error. What it had done until then would stay done in Redis; here it is not done at all.
+    pub(crate) fn fail(self, error: String) -> Evaluated {
+        self.evaluated(Reply::Error(error), Effect::None)
+    }
+
+    fn evaluated(self, reply: Reply, effect: Effect) -> Evaluated {
         let observed = (0..self.slots.len()).filter(|key| self.slots[*key].observed).collect();
-        Ok(Evaluated { reply, effect, observed, time_observed: self.time_observed })
+        Evaluated { reply, effect, observed, time_observed: self.time_observed }
     }
 }
 
