@@ -3,7 +3,7 @@
 
 mod differential;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -29,6 +29,8 @@ struct Sides {
     redis: Vec<RespConnection>,
     node: Vec<RespConnection>,
     last: VecDeque<String>,
+    /// Keys that may have no time to live at Redis.
+    without_ttl: BTreeSet<String>,
     compared: u64,
     differences: BTreeMap<Difference, u64>,
 }
@@ -40,6 +42,7 @@ impl Sides {
             redis: Vec::new(),
             node: Vec::new(),
             last: VecDeque::new(),
+            without_ttl: BTreeSet::new(),
             compared: 0,
             differences: BTreeMap::new(),
         };
@@ -100,20 +103,35 @@ impl Sides {
     fn compare(&mut self, command: &Command, redis: &[u8], node: &[u8]) -> Result<bool> {
         self.compared += 1;
         if redis == node || (command.tells_time && times_are_near(redis, node)) {
+            self.note_times(command, redis);
             return Ok(false);
         }
-        let difference = Difference::between(command, redis, node).with_context(|| {
+        let without_ttl = command.keys.iter().any(|key| self.without_ttl.contains(key));
+        let difference = Difference::between(command, redis, node, without_ttl).with_context(|| {
             let last: Vec<&str> = self.last.iter().map(String::as_str).collect();
             let last = last.join("\n  ");
             format!("Redis says {}, the node says {}, to the last of\n  {last}", text(redis), text(node))
         })?;
         *self.differences.entry(difference).or_default() += 1;
-        Ok(difference.leaves_traces())
+        Ok(true)
+    }
+
+    /// Scripts are not looked into: what they give a time stays noted, and only that.
+    fn note_times(&mut self, command: &Command, reply: &[u8]) {
+        let is_done = reply == b":1\r\n" || reply == b"+OK\r\n";
+        match command.words[0].to_ascii_lowercase().as_slice() {
+            b"setnx" | b"msetnx" if is_done => self.without_ttl.extend(command.keys.iter().cloned()),
+            b"set" | b"expire" | b"pexpire" | b"del" | b"unlink" if is_done && command.keys.len() == 1 => {
+                self.without_ttl.remove(&command.keys[0]);
+            }
+            _ => {}
+        }
     }
 
     /// Makes these keys absent on both sides.
     async fn forget(&mut self, keys: &[String]) -> Result<()> {
         for key in keys {
+            self.without_ttl.remove(key);
             for side in [&mut self.redis[0], &mut self.node[0]] {
                 side.call(&["DEL", key]).await?;
                 let exists = side.call(&["EXISTS", key]).await?;

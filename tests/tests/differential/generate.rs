@@ -25,6 +25,10 @@ pub(crate) struct Command {
     pub(crate) keys: Vec<String>,
     /// Numbers in its reply are times.
     pub(crate) tells_time: bool,
+    /// What it does depends on the time left.
+    pub(crate) heeds_time: bool,
+    /// It is a script that ends in an error.
+    pub(crate) fails: bool,
 }
 
 const KEYS: usize = 4;
@@ -170,13 +174,15 @@ impl Generator {
             4 => words[2] = "0".into(),
             _ => {}
         }
-        Command::new(words, vec![key], false)
+        let conditional = words.len() > 3;
+        Command { heeds_time: conditional, ..Command::new(words, vec![key], false) }
     }
 
     fn script(&mut self) -> Command {
-        let among = if self.random.random_ratio(1, 12) { FAILING } else { SCRIPTS };
+        let fails = self.random.random_ratio(1, 12);
+        let among = if fails { FAILING } else { SCRIPTS };
         let script = among[self.random.random_range(0..among.len())];
-        self.call(script)
+        Command { fails, ..self.call(script) }
     }
 
     fn call(&mut self, script: Script) -> Command {
@@ -194,7 +200,8 @@ impl Generator {
         if script.args == Args::OwnerAndTime {
             words.push(TIMES_MS.choose(&mut self.random).unwrap_or(&60_000).to_string());
         }
-        Command::new(words, keys, script.tells_time)
+        let heeds_time = script.body.contains("ttl");
+        Command { heeds_time, ..Command::new(words, keys, script.tells_time) }
     }
 
     /// A script that is loaded, is there then, and is run by its name.
@@ -224,7 +231,13 @@ impl Generator {
 
 impl Command {
     fn new(words: Vec<String>, keys: Vec<String>, tells_time: bool) -> Self {
-        Self { words: words.into_iter().map(String::into_bytes).collect(), keys, tells_time }
+        Self {
+            words: words.into_iter().map(String::into_bytes).collect(),
+            keys,
+            tells_time,
+            heeds_time: tells_time,
+            fails: false,
+        }
     }
 }
 

@@ -30,23 +30,17 @@ const REFUSALS: [(&str, Difference); 6] = [
 ];
 
 impl Difference {
-    /// Which one these two replies to a command show; None: they must not differ.
-    pub(crate) fn between(command: &Command, redis: &[u8], node: &[u8]) -> Option<Self> {
+    /// Which one these two replies to a command show; None: they must not differ. `without_ttl`: one of its keys may have no time
+    /// to live at Redis.
+    pub(crate) fn between(command: &Command, redis: &[u8], node: &[u8], without_ttl: bool) -> Option<Self> {
         let (redis_text, node_text) = (String::from_utf8_lossy(redis), String::from_utf8_lossy(node));
-        if node_text.starts_with('-') {
-            if let Some((_, difference)) = REFUSALS.iter().find(|(words, _)| node_text.contains(words)) {
-                return Some(*difference);
-            }
-            let is_script = command.words[0].eq_ignore_ascii_case(b"EVAL");
-            return (is_script && redis_text.starts_with("-ERR") && node_text.starts_with("-ERR"))
-                .then_some(ScriptError);
+        if let Some((_, difference)) = REFUSALS.iter().find(|(words, _)| node_text.contains(words)) {
+            return node_text.starts_with("-ERR").then_some(*difference);
         }
-        (command.tells_time && redis_text == ":-1\r\n" && node_text.starts_with(':') && node_text != ":-2\r\n")
-            .then_some(NoTtl)
-    }
-
-    /// Whether the two sides may look different afterwards.
-    pub(crate) fn leaves_traces(self) -> bool {
-        self != NoTtl
+        if command.fails && redis_text.starts_with("-ERR") && node_text.starts_with("-ERR") {
+            return Some(ScriptError);
+        }
+        let numbers = redis_text.starts_with(':') && node_text.starts_with(':');
+        (command.heeds_time && without_ttl && numbers).then_some(NoTtl)
     }
 }
