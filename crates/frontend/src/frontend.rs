@@ -16,7 +16,7 @@ use crate::cluster_service::Cluster;
 use crate::gate::Watchman;
 use crate::net::Connections;
 use crate::watch::Hub;
-use crate::{FrontendOptions, FrontendOptionsError, http, metrics, server};
+use crate::{FrontendOptions, FrontendOptionsError, http, metrics, redis, server};
 
 /// What serves the clients of one node.
 ///
@@ -36,6 +36,8 @@ pub struct Listeners {
     pub grpc: TcpListener,
     /// HTTP.
     pub http: TcpListener,
+    /// The Redis protocol, where that is served.
+    pub redis: Option<TcpListener>,
 }
 
 /// Whoever hears what the node applies.
@@ -107,12 +109,13 @@ impl Frontend {
         let heard = (Arc::clone(&waits), Arc::clone(&hub));
         let calls = Calls::start(node.clone(), Arc::clone(&options), gate.clone(), heard, &background);
         let health = HealthReporter::new();
-        let router = server::router(Arc::clone(&calls), Cluster::new(calls), &health, stop.clone())?;
+        let router = server::router(Arc::clone(&calls), Cluster::new(Arc::clone(&calls)), &health, stop.clone())?;
 
         runtime::spawn(Arc::clone(&hub).run());
         runtime::spawn(metrics::keep_up(background.clone()));
         runtime::spawn(server::follow_health(health, gate.clone()));
         runtime::spawn(follow_leader(node.leader(), Arc::clone(&waits), options.leaderless_max, stop.clone()));
+        let node_id = node.id();
         let http_router = http::router(gate, node.clone());
         runtime::spawn(watchman.run(node, stop.clone()));
 
@@ -123,10 +126,17 @@ impl Frontend {
             .with_graceful_shutdown(stop.clone().cancelled_owned())
             .into_future();
 
+        let redis = async {
+            if let Some(listener) = listeners.redis {
+                redis::serve(listener, calls, node_id, stop.clone(), cut.clone()).await;
+            }
+            Ok(())
+        };
+
         let serve = async {
             let grpc = async { grpc.await.map_err(FrontendError::from) };
             let http = async { http.await.map_err(FrontendError::from) };
-            tokio::try_join!(grpc, http).map(|_| ())
+            tokio::try_join!(grpc, http, redis).map(|_| ())
         };
         let bound = async {
             stop.cancelled().await;

@@ -40,6 +40,10 @@ async fn serve(args: ServeArgs) -> Result<Exit, Failure> {
         client: bind("listen", &settings.listen).await?,
         peer: bind("peer-listen", &settings.peer_listen).await?,
         http: bind("http-listen", &settings.http_listen).await?,
+        redis: match &settings.redis_listen {
+            Some(address) => Some(bind("redis-listen", address).await?),
+            None => None,
+        },
     };
     let mut running = Running::start(settings, listeners).await?;
     running.until_stopped().await
@@ -50,6 +54,7 @@ pub(crate) struct Listeners {
     pub(crate) client: TcpListener,
     pub(crate) peer: TcpListener,
     pub(crate) http: TcpListener,
+    pub(crate) redis: Option<TcpListener>,
 }
 
 /// Takes a port, or says who cannot have it.
@@ -76,7 +81,9 @@ impl Running {
         }
         let peer = local_address(&listeners.peer)?;
         let http = local_address(&listeners.http)?;
-        let served = leasehold_frontend::Listeners { grpc: listeners.client, http: listeners.http };
+        let redis = listeners.redis.as_ref().map(local_address).transpose()?;
+        let served =
+            leasehold_frontend::Listeners { grpc: listeners.client, http: listeners.http, redis: listeners.redis };
         let (node_id, data_dir) = (node.node_id, node.data_dir.clone());
         let frontend = Frontend::new(frontend).map_err(|error| Failure::usage(error.to_string()))?;
         // Signals that come while the node replays its log are not lost.
@@ -84,7 +91,8 @@ impl Running {
         stop_on_signals(&stop)?;
         let node =
             Node::start(node, listeners.peer, frontend.observer()).await.map_err(|error| start_failure(&error))?;
-        info!(node_id, %client, %peer, %http, data_dir = %data_dir.display(), "node started");
+        let redis = redis.map(tracing::field::display);
+        info!(node_id, %client, %peer, %http, redis, data_dir = %data_dir.display(), "node started");
         let frontend = runtime::spawn(frontend.run(served, node.clone(), stop.clone()));
         Ok(Self { node, frontend, stop })
     }

@@ -69,7 +69,7 @@ impl Calls {
     }
 
     /// The limits in force for a namespace.
-    fn limits(&self, namespace: &str) -> Limits {
+    pub(crate) fn limits(&self, namespace: &str) -> Limits {
         self.node.state().limits(namespace).clone()
     }
 
