@@ -131,3 +131,6 @@ impl Slot<'_> {
 fn count(number: usize) -> Reply {
     Reply::Integer(i64::try_from(number).unwrap_or(i64::MAX))
 }
+
+#[cfg(test)]
+mod tests;

@@ -75,3 +75,6 @@ impl Script {
 fn not_understood(sha1: Sha1, line: u32, what: impl fmt::Display) -> Refused {
     Refused { kind: "not_understood", message: format!("ERR script {sha1} is not understood: line {line}: {what}") }
 }
+
+#[cfg(test)]
+mod tests;

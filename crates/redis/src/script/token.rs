@@ -135,9 +135,11 @@ impl<'a> Lexer<'a> {
             let Some(byte) = self.rest.first().copied() else {
                 return self.misunderstood("a string without an end");
             };
+            if matches!(byte, b'\n' | b'\r') {
+                return self.misunderstood("a string that does not end on its line");
+            }
             self.take(1);
             match byte {
-                b'\n' | b'\r' => return self.misunderstood("a string that does not end on its line"),
                 b'\\' => text.push(self.escaped()?),
                 _ if byte == quote => return Ok(text.into()),
                 _ => text.push(byte),
