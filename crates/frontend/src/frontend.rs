@@ -16,7 +16,9 @@ use crate::cluster_service::Cluster;
 use crate::gate::Watchman;
 use crate::net::{Connections, Peer};
 use crate::watch::Hub;
-use crate::{DaprListeners, DaprOptionsError, FrontendOptions, FrontendOptionsError, dapr, http, metrics, server};
+use crate::{
+    DaprListeners, DaprOptionsError, FrontendOptions, FrontendOptionsError, dapr, http, metrics, redis, server,
+};
 
 /// What serves the clients of one node.
 ///
@@ -38,6 +40,8 @@ pub struct Listeners {
     pub http: TcpListener,
     /// Ports for clients of Dapr alone.
     pub dapr: DaprListeners,
+    /// The Redis protocol, where that is served.
+    pub redis: Option<TcpListener>,
 }
 
 /// Whoever hears what the node applies.
@@ -115,12 +119,13 @@ impl Frontend {
         let health = HealthReporter::new();
         let locks = dapr::Locks::new(Arc::clone(&calls), node.id());
         let door = dapr::Service::new(Arc::clone(&locks), None);
-        let router = server::router(Arc::clone(&calls), Cluster::new(calls), door, &health, stop.clone())?;
+        let router = server::router(Arc::clone(&calls), Cluster::new(Arc::clone(&calls)), door, &health, stop.clone())?;
 
         runtime::spawn(Arc::clone(&hub).run());
         runtime::spawn(metrics::keep_up(background.clone()));
         runtime::spawn(server::follow_health(health.clone(), gate.clone()));
         runtime::spawn(follow_leader(node.leader(), Arc::clone(&waits), options.leaderless_max, stop.clone()));
+        let node_id = node.id();
         let http_router = http::router(gate.clone(), node.clone());
         let http_router = http_router.merge(dapr::routes(Arc::clone(&locks), gate.clone(), None));
         runtime::spawn(watchman.run(node, stop.clone()));
@@ -134,10 +139,17 @@ impl Frontend {
             .into_future();
         let dapr = dapr::serve(listeners.dapr, &locks, (&gate, &health), connections, &stop)?;
 
+        let redis = async {
+            if let Some(listener) = listeners.redis {
+                redis::serve(listener, calls, node_id, stop.clone(), cut.clone()).await;
+            }
+            Ok(())
+        };
+
         let serve = async {
             let grpc = async { grpc.await.map_err(FrontendError::from) };
             let http = async { http.await.map_err(FrontendError::from) };
-            tokio::try_join!(grpc, http, dapr).map(|_| ())
+            tokio::try_join!(grpc, http, dapr, redis).map(|_| ())
         };
         let bound = async {
             stop.cancelled().await;

@@ -17,6 +17,7 @@ mod lock_service;
 mod metrics;
 mod net;
 mod options;
+mod redis;
 mod server;
 mod status;
 mod validate;
@@ -29,3 +30,4 @@ pub use dapr::{
 pub use error::CallError;
 pub use frontend::{Frontend, FrontendError, Listeners};
 pub use options::{FrontendOptions, FrontendOptionsError};
+pub use redis::{DelWithoutOwnerCheck, RedisOptions, RedisPassword, SetWithoutTtl};

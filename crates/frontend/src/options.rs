@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use leasehold_state_machine::CALL_MS_MAX;
 
-use crate::DaprOptions;
+use crate::{DaprOptions, RedisOptions};
 
 /// Progress is told no more often.
 const PROGRESS_MIN: Duration = Duration::from_millis(10);
@@ -42,6 +42,8 @@ pub struct FrontendOptions {
     pub shutdown_max: Duration,
     /// What clients of Dapr find; see [`DaprOptions::validate`].
     pub dapr: DaprOptions,
+    /// The Redis door, where its port is served.
+    pub redis: RedisOptions,
 }
 
 impl Default for FrontendOptions {
@@ -62,6 +64,7 @@ impl Default for FrontendOptions {
             idle_max: Duration::from_secs(60),
             shutdown_max: Duration::from_secs(3),
             dapr: DaprOptions::default(),
+            redis: RedisOptions::default(),
         }
     }
 }
@@ -107,6 +110,6 @@ impl FrontendOptions {
                 return refuse(field, "must be at least 1".into());
             }
         }
-        Ok(())
+        self.redis.validate()
     }
 }

@@ -96,7 +96,7 @@ fn refused(refusal: &Refusal) -> (Code, &'static str, String) {
     }
 }
 
-/// The error in words.
+/// What an error says, to whoever it is told.
 pub(crate) fn message(error: &CallError) -> String {
     match error {
         CallError::Refused(Refusal::TooLate { .. }) => format!("{error}; nothing was done"),

@@ -44,6 +44,10 @@ async fn serve(args: ServeArgs) -> Result<Exit, Failure> {
         dapr: DaprListeners::bind(&settings.frontend.dapr.listeners)
             .await
             .map_err(|error| Failure::usage(error.to_string()))?,
+        redis: match &settings.redis_listen {
+            Some(address) => Some(bind("redis-listen", address).await?),
+            None => None,
+        },
     };
     let mut running = Running::start(settings, listeners).await?;
     running.until_stopped().await
@@ -55,6 +59,7 @@ pub(crate) struct Listeners {
     pub(crate) peer: TcpListener,
     pub(crate) http: TcpListener,
     pub(crate) dapr: DaprListeners,
+    pub(crate) redis: Option<TcpListener>,
 }
 
 /// Takes a port, or says who cannot have it.
@@ -82,8 +87,13 @@ impl Running {
         let peer = local_address(&listeners.peer)?;
         let http = local_address(&listeners.http)?;
         let dapr = listeners.dapr.addresses().map_err(unknown_address)?;
-        let served =
-            leasehold_frontend::Listeners { grpc: listeners.client, http: listeners.http, dapr: listeners.dapr };
+        let redis = listeners.redis.as_ref().map(local_address).transpose()?;
+        let served = leasehold_frontend::Listeners {
+            grpc: listeners.client,
+            http: listeners.http,
+            dapr: listeners.dapr,
+            redis: listeners.redis,
+        };
         let (node_id, data_dir) = (node.node_id, node.data_dir.clone());
         let frontend = Frontend::new(frontend).map_err(|error| Failure::usage(error.to_string()))?;
         // Signals that come while the node replays its log are not lost.
@@ -91,7 +101,8 @@ impl Running {
         stop_on_signals(&stop)?;
         let node =
             Node::start(node, listeners.peer, frontend.observer()).await.map_err(|error| start_failure(&error))?;
-        info!(node_id, %client, %peer, %http, data_dir = %data_dir.display(), "node started");
+        let redis = redis.map(display);
+        info!(node_id, %client, %peer, %http, redis, data_dir = %data_dir.display(), "node started");
         for DaprAddresses { grpc, http, app_id } in dapr {
             info!(grpc = grpc.map(display), http = http.map(display), app_id, "serves Dapr alone");
         }

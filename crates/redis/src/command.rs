@@ -1,6 +1,15 @@
+//! Requests that are understood.
+
+mod connection;
+mod parse;
+mod table;
+
 use bytes::Bytes;
 
-use crate::{Entry, Evaluated, Protocol, Refused, Reply, Request, Sha1};
+pub use parse::parse;
+pub(crate) use table::Spec;
+
+use crate::{Entry, Evaluated, Protocol, Refused, Reply, Sha1, keyspace::Keyspace, operation::Call};
 
 /// A request that is understood.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,7 +74,7 @@ pub struct Hello {
     pub name: Option<Bytes>,
 }
 
-/// `CLIENT …`.
+/// `CLIENT …`. Names and values have at most [`ClientCommand::NAME_BYTES_MAX`] printable characters of ASCII.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ClientCommand {
     /// `SETINFO lib-name|lib-ver value`.
@@ -85,6 +94,11 @@ pub enum ClientCommand {
     Info,
 }
 
+impl ClientCommand {
+    /// Longest name of a client or of its library, in bytes.
+    pub const NAME_BYTES_MAX: usize = 256;
+}
+
 /// `SCRIPT …`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ScriptCommand {
@@ -99,34 +113,74 @@ pub enum ScriptCommand {
 /// A command that looks at keys or changes them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyCommand {
-    // Its words, understood.
-    words: Vec<Bytes>,
-}
-
-/// Understands a request, or says what is wrong with it, as Redis would.
-pub fn parse(request: &Request) -> Result<Command, Reply> {
-    let _ = request;
-    unimplemented!("comes next")
+    name: &'static str,
+    call: Call,
+    /// Without repeats, in the order of their first mention.
+    keys: Vec<Bytes>,
+    /// For each mention of a key, which of `keys` it is.
+    mentions: Vec<usize>,
 }
 
 impl Command {
     /// Lower case, for counters and logs: one of a fixed set.
     #[must_use]
     pub fn name(&self) -> &'static str {
-        unimplemented!("comes next")
+        match self {
+            Self::Hello(_) => "hello",
+            Self::Auth { .. } => "auth",
+            Self::Select => "select",
+            Self::Ping(_) => "ping",
+            Self::Echo(_) => "echo",
+            Self::Client(_) => "client",
+            Self::Info(_) => "info",
+            Self::CommandTable(_) => "command",
+            Self::Quit => "quit",
+            Self::Reset => "reset",
+            Self::Script(_) => "script",
+            Self::Eval { .. } => "eval",
+            Self::EvalSha { .. } => "evalsha",
+            Self::Keys(command) => command.name,
+        }
     }
 }
 
 impl KeyCommand {
+    fn new(name: &'static str, call: Call) -> Self {
+        let (keys, mentions) = distinct(&call.keys);
+        Self { name, call, keys, mentions }
+    }
+
     /// Its keys, distinct, in the order that [`KeyCommand::evaluate`] wants the entries in.
     #[must_use]
     pub fn keys(&self) -> &[Bytes] {
-        &self.words
+        &self.keys
     }
 
     /// What it does where its keys look so.
+    ///
+    /// # Panics
+    /// When there are not as many entries as keys.
     pub fn evaluate(&self, entries: &[Entry]) -> Result<Evaluated, Refused> {
-        let _ = entries;
-        unimplemented!("comes next")
+        assert_eq!(entries.len(), self.keys.len(), "one entry for each key");
+        let mut keyspace = Keyspace::new(&self.keys, entries);
+        let reply = keyspace.execute(&self.call.operation, &self.mentions, true)?;
+        keyspace.finish(reply)
     }
 }
+
+/// Keys without repeats, and for each mention which of them it is.
+pub(crate) fn distinct(mentioned: &[Bytes]) -> (Vec<Bytes>, Vec<usize>) {
+    let mut indices = std::collections::HashMap::new();
+    let mut keys = Vec::new();
+    let mut mentions = Vec::with_capacity(mentioned.len());
+    for key in mentioned {
+        mentions.push(*indices.entry(key).or_insert_with(|| {
+            keys.push(key.clone());
+            keys.len() - 1
+        }));
+    }
+    (keys, mentions)
+}
+
+#[cfg(test)]
+mod tests;

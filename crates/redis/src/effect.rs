@@ -49,7 +49,24 @@ pub struct Evaluated {
     pub time_observed: bool,
 }
 
-/// A command or script that was understood and is refused all the same: it had no effect.
+impl Evaluated {
+    /// Gives each key the index that it has in `names`.
+    pub(crate) fn rename_keys(&mut self, names: &[usize]) {
+        let rename = |keys: &mut Vec<usize>| keys.iter_mut().for_each(|key| *key = names[*key]);
+        rename(&mut self.observed);
+        match &mut self.effect {
+            Effect::None => {}
+            Effect::Acquire { keys, .. } => rename(keys),
+            Effect::Extend { keys, unchecked, .. } | Effect::Release { keys, unchecked } => {
+                rename(keys);
+                rename(unchecked);
+            }
+        }
+    }
+}
+
+/// A command or script that was understood and is refused all the same: it had no effect. A refusal by an evaluation may rest on what
+/// the entries looked like: whoever looked without a read barrier looks again before it is told.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct Refused {

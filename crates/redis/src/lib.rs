@@ -7,9 +7,12 @@
 mod command;
 mod effect;
 mod entry;
+mod keyspace;
+mod operation;
 mod reply;
 mod request;
 mod script;
+mod text;
 
 pub use command::{ClientCommand, Command, Hello, KeyCommand, ScriptCommand, parse};
 pub use effect::{Effect, Evaluated, Refused};

@@ -91,7 +91,7 @@ impl Setup {
         let frontend = Frontend::new(self.options).unwrap();
         let node = Node::start(node_options, peer_listener, frontend.observer()).await.unwrap();
         let stop = CancellationToken::new();
-        let listeners = Listeners { grpc: listener, http: http_listener, dapr };
+        let listeners = Listeners { grpc: listener, http: http_listener, dapr, redis: None };
         let frontend = tokio::spawn(frontend.run(listeners, node.clone(), stop.clone()));
         Server { node, client, peer, http, dapr: dapr_addresses, stop, frontend, folder: self.folder }
     }

@@ -36,12 +36,14 @@ pub struct ClusterOptions {
     pub tuning: Vec<String>,
     /// More lines of that file, as they stand: other tables. None of either: no config file.
     pub config: Vec<String>,
+    /// Whether every node opens its Redis door, see [`Node::redis_address`].
+    pub redis: bool,
 }
 
 impl Default for ClusterOptions {
     fn default() -> Self {
         // Whole logs can be replayed from nothing.
-        Self { nodes: 3, tuning: vec!["keep-entries = 10000000".into()], config: Vec::new() }
+        Self { nodes: 3, tuning: vec!["keep-entries = 10000000".into()], config: Vec::new(), redis: false }
     }
 }
 
@@ -88,7 +90,10 @@ impl Cluster {
         let peers_text = peers.iter().map(|(id, port)| format!("{id}=127.0.0.1:{port}")).collect::<Vec<_>>().join(",");
         let mut nodes = BTreeMap::new();
         for (id, peer_port) in peers {
-            let node = Node::new(binary, folder.path(), id, peer_port, &peers_text, config.clone())?;
+            let mut node = Node::new(binary, folder.path(), id, peer_port, &peers_text, config.clone())?;
+            if options.redis {
+                node.open_redis_door()?;
+            }
             nodes.insert(id, node);
         }
         Ok(Self { nodes, folder })
