@@ -148,7 +148,7 @@ async fn no_two_libraries_hold_a_lock_at_once_while_the_leader_is_killed() -> Re
         }
     }
     let kept = keep(&holds)?;
-    judge(&holds, addresses.len()).with_context(|| format!("the holds are kept in {kept}"))
+    judge(&holds, addresses.len(), "redis").with_context(|| format!("the holds are kept in {kept}"))
 }
 
 /// Every program goes on taking locks: with all nodes, without the killed leader, and with it back.

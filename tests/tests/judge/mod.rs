@@ -55,8 +55,8 @@ impl FromStr for Hold {
 }
 
 /// Holds of one lock do not overlap, are the holders that the native API shows, under tokens that strictly increase, and
-/// came through every node.
-pub(crate) fn judge(holds: &[Hold], nodes: usize) -> Result<()> {
+/// came through every node, by this door.
+pub(crate) fn judge(holds: &[Hold], nodes: usize, door: &str) -> Result<()> {
     let mut locks: BTreeMap<&str, Vec<&Hold>> = BTreeMap::new();
     for hold in holds {
         locks.entry(&hold.lock).or_default().push(hold);
@@ -78,7 +78,10 @@ pub(crate) fn judge(holds: &[Hold], nodes: usize) -> Result<()> {
             };
             ensure!(*owner == hold.owner, "the native API shows another holder: {hold:?}");
             ensure!(*token > greatest, "token {token} is granted after {greatest}: {hold:?}");
-            ensure!(metadata.starts_with("redis "), "the grant does not say which door it came through: {hold:?}");
+            ensure!(
+                metadata.split(' ').next() == Some(door),
+                "the grant does not say which door it came through: {hold:?}"
+            );
             greatest = *token;
             shown += 1;
         }
@@ -104,28 +107,28 @@ mod tests {
 
     #[test]
     fn overlapping_holds_are_found() {
-        judge(&[hold(20, 30, 2), hold(10, 20, 1)], 1).unwrap();
-        assert!(judge(&[hold(20, 30, 2), hold(10, 21, 1)], 1).is_err());
+        judge(&[hold(20, 30, 2), hold(10, 20, 1)], 1, "redis").unwrap();
+        assert!(judge(&[hold(20, 30, 2), hold(10, 21, 1)], 1, "redis").is_err());
         // One in between hides nothing.
-        assert!(judge(&[hold(10, 40, 1), hold(20, 21, 2), hold(30, 31, 3)], 1).is_err());
+        assert!(judge(&[hold(10, 40, 1), hold(20, 21, 2), hold(30, 31, 3)], 1, "redis").is_err());
     }
 
     #[test]
     fn tokens_that_do_not_increase_are_found() {
-        assert!(judge(&[hold(10, 20, 2), hold(30, 40, 2)], 1).is_err());
-        assert!(judge(&[hold(10, 20, 2), hold(30, 40, 1)], 1).is_err());
+        assert!(judge(&[hold(10, 20, 2), hold(30, 40, 2)], 1, "redis").is_err());
+        assert!(judge(&[hold(10, 20, 2), hold(30, 40, 1)], 1, "redis").is_err());
     }
 
     #[test]
     fn another_holder_another_door_and_nobody_are_found() {
         let with = |holder: Option<(&str, &str)>| {
             let holder = holder.map(|(owner, metadata)| (owner.to_owned(), 1, metadata.to_owned()));
-            judge(&[Hold { holder, ..hold(10, 20, 1) }], 1)
+            judge(&[Hold { holder, ..hold(10, 20, 1) }], 1, "redis")
         };
         with(Some(("o", "redis x"))).unwrap();
         assert!(with(Some(("p", "redis x"))).is_err());
         assert!(with(Some(("o", "dapr-grpc"))).is_err());
         assert!(with(None).is_err());
-        assert!(judge(&[hold(10, 20, 1)], 2).is_err(), "a node that nobody came through");
+        assert!(judge(&[hold(10, 20, 1)], 2, "redis").is_err(), "a node that nobody came through");
     }
 }
