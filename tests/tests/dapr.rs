@@ -154,7 +154,7 @@ enum Caller {
 async fn stuck(cluster: &mut Cluster, caller: Caller, resource: &str) -> Result<bool> {
     let leader = cluster.wait_all_applied().await?;
     let followers: Vec<u64> = cluster.ids().into_iter().filter(|id| *id != leader).collect();
-    let log = cluster.node(leader).data_dir().join("log");
+    let log = cluster.node(leader).data_dir().join("log/wal");
     let http = cluster.node(leader).http_address();
     for follower in &followers {
         cluster.node_mut(*follower).pause()?;

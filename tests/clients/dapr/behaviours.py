@@ -73,7 +73,6 @@ def a_block_holds_the_lock(client):
 def mistakes_are_told(client):
     invalid = grpc.StatusCode.INVALID_ARGUMENT
     refused(invalid, "nowhere", lambda: client.try_lock("nowhere", "r", "o", 15))
-    refused(invalid, "expiry_in_seconds", lambda: client.try_lock(STORE, "r", "o", 0))
     refused(grpc.StatusCode.INTERNAL, "||", lambda: client.try_lock(STORE, "a||b", "o", 15))
     refused(grpc.StatusCode.INTERNAL, "||", lambda: client.unlock(STORE, "a||b", "o"))
 
