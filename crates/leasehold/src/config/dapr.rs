@@ -160,6 +160,18 @@ mod tests {
     }
 
     #[test]
+    fn the_configuration_of_the_page_is_valid() {
+        #[derive(Deserialize)]
+        struct Whole {
+            dapr: FileDapr,
+        }
+        let page = include_str!("../../../../docs/dapr.md");
+        let block = page.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
+        let options = toml::from_str::<Whole>(block).unwrap().dapr.resolve(None).unwrap();
+        assert_eq!((options.stores.len(), options.tokens.len(), options.listeners.len()), (1, 1, 1));
+    }
+
+    #[test]
     fn what_cannot_be_names_its_field() {
         for (text, field) in [
             ("[[stores]]\nname = ''", "dapr.stores[0].name: "),
