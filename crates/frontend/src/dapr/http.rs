@@ -92,8 +92,17 @@ pub(crate) fn routes(locks: Arc<Locks>, health: Health, listener_app: Option<Arc
         .with_state(Port { locks, health, listener_app })
 }
 
+/// A caller without a good token.
+struct Unauthenticated;
+
+impl IntoResponse for Unauthenticated {
+    fn into_response(self) -> Response {
+        (StatusCode::UNAUTHORIZED, UNAUTHENTICATED).into_response()
+    }
+}
+
 impl Port {
-    fn begin(&self, peer: Peer, headers: &HeaderMap, call: &'static str) -> Result<Counted, Response> {
+    fn begin(&self, peer: Peer, headers: &HeaderMap, call: &'static str) -> Result<Counted, Unauthenticated> {
         let bytes = |name| headers.get(name).map(HeaderValue::as_bytes);
         let allowed = self.locks.authenticate(bytes(TOKEN_HEADER));
         let caller = Caller {
@@ -106,7 +115,7 @@ impl Port {
         let counted = Counted::begin(caller, call);
         if allowed.is_none() {
             counted.end("unauthenticated");
-            return Err((StatusCode::UNAUTHORIZED, UNAUTHENTICATED).into_response());
+            return Err(Unauthenticated);
         }
         Ok(counted)
     }
@@ -125,7 +134,7 @@ async fn lock(
 ) -> Response {
     let counted = match port.begin(peer, &headers, "try_lock") {
         Ok(counted) => counted,
-        Err(refused) => return refused,
+        Err(refused) => return refused.into_response(),
     };
     let tried = async {
         let (store, body) = sent(store, body)?;
@@ -153,7 +162,7 @@ async fn unlock(
 ) -> Response {
     let counted = match port.begin(peer, &headers, "unlock") {
         Ok(counted) => counted,
-        Err(refused) => return refused,
+        Err(refused) => return refused.into_response(),
     };
     let unlocked = async {
         let (store, body) = sent(store, body)?;
@@ -171,7 +180,7 @@ async fn unlock(
 async fn metadata(State(port): State<Port>, ConnectInfo(peer): ConnectInfo<Peer>, headers: HeaderMap) -> Response {
     let counted = match port.begin(peer, &headers, "get_metadata") {
         Ok(counted) => counted,
-        Err(refused) => return refused,
+        Err(refused) => return refused.into_response(),
     };
     let told = port.locks.metadata(counted.caller());
     counted.end("ok");
