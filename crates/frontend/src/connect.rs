@@ -25,7 +25,8 @@ use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use self::watches::{News, Watches};
-use crate::calls::{CallTime, Calls, CancelGuard};
+use crate::calls::{self, CallTime, Calls, CancelGuard};
+use crate::metrics::{Call, Door};
 use crate::{CallError, status};
 
 /// Messages between the stream's task and the connection.
@@ -244,12 +245,49 @@ fn refusal(error: &CallError) -> Body {
     Body::Error(status::answer(error))
 }
 
+/// What an operation is counted as.
+fn name(asked: &Asked) -> &'static str {
+    match asked {
+        Asked::Acquire(message) => calls::acquire_name(message),
+        Asked::Cancel(_) => "cancel_acquire",
+        Asked::Release(_) => "release",
+        Asked::Renew(_) => "renew",
+        Asked::CloseLease(_) => "close_lease",
+        Asked::Get(_) => "get",
+        Asked::List(_) => "list",
+        Asked::OpenSession(_) => "open_session",
+        Asked::SetValue(_) => "set_value",
+        Asked::ForceRelease(_) => "force_release",
+        Asked::CheckToken(_) => "check_token",
+        Asked::GetSession(_) => "get_session",
+        Asked::ListSessions(_) => "list_sessions",
+        Asked::Watch(_) | Asked::StopWatch(_) => "watch",
+    }
+}
+
 async fn perform(calls: &Calls, asked: Asked, time: CallTime) -> Result<(Body, Option<CancelGuard>), CallError> {
-    let body = match asked {
-        Asked::Acquire(message) => {
-            let (response, guard) = calls.acquire(message, time).await?.into_parts();
-            return Ok((Body::Acquire(response), guard));
-        }
+    let call = Call::begin(Door::Connect, name(&asked));
+    if let Asked::Acquire(message) = asked {
+        return match calls.acquire(message, time).await {
+            Ok(acquired) => {
+                call.end(acquired.result());
+                let (response, guard) = acquired.into_parts();
+                Ok((Body::Acquire(response), guard))
+            }
+            Err(error) => {
+                call.fail(&error);
+                Err(error)
+            }
+        };
+    }
+    let body = perform_other(calls, asked, time).await;
+    call.finish(&body);
+    Ok((body?, None))
+}
+
+/// Everything but acquires.
+async fn perform_other(calls: &Calls, asked: Asked, time: CallTime) -> Result<Body, CallError> {
+    Ok(match asked {
         Asked::Cancel(message) => Body::Cancel(calls.cancel_acquire(message, time).await?),
         Asked::Release(message) => Body::Release(calls.release(message, time).await?),
         Asked::Renew(message) => Body::Renew(calls.renew(message, time).await?),
@@ -262,9 +300,8 @@ async fn perform(calls: &Calls, asked: Asked, time: CallTime) -> Result<(Body, O
         Asked::CheckToken(message) => Body::CheckToken(calls.check_token(message, time).await?),
         Asked::GetSession(message) => Body::GetSession(calls.get_session(message, time).await?),
         Asked::ListSessions(message) => Body::ListSessions(calls.list_sessions(message, time).await?),
-        Asked::Watch(_) | Asked::StopWatch(_) => {
-            unreachable!("watches are the conversation's own: they have many answers, or none")
+        Asked::Acquire(_) | Asked::Watch(_) | Asked::StopWatch(_) => {
+            unreachable!("acquires come with a guard, and watches are the conversation's own")
         }
-    };
-    Ok((body, None))
+    })
 }

@@ -8,6 +8,7 @@ mod calls;
 mod cluster_service;
 mod connect;
 mod convert;
+mod dapr;
 mod error;
 mod frontend;
 mod gate;
@@ -16,11 +17,17 @@ mod lock_service;
 mod metrics;
 mod net;
 mod options;
+mod redis;
 mod server;
 mod status;
 mod validate;
 mod watch;
 
+pub use dapr::{
+    AppIdFrom, DaprAddresses, DaprListener, DaprListeners, DaprOptions, DaprOptionsError, DaprStore, DaprToken,
+    KeyPrefix,
+};
 pub use error::CallError;
 pub use frontend::{Frontend, FrontendError, Listeners};
 pub use options::{FrontendOptions, FrontendOptionsError};
+pub use redis::{DelWithoutOwnerCheck, RedisOptions, RedisPassword, SetWithoutTtl};

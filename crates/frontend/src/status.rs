@@ -96,7 +96,8 @@ fn refused(refusal: &Refusal) -> (Code, &'static str, String) {
     }
 }
 
-fn message(error: &CallError) -> String {
+/// What an error says, to whoever it is told.
+pub(crate) fn message(error: &CallError) -> String {
     match error {
         CallError::Refused(Refusal::TooLate { .. }) => format!("{error}; nothing was done"),
         other => other.to_string(),

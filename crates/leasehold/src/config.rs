@@ -1,5 +1,8 @@
 //! What `serve` is started with. Flags win over the environment, that over the config file, that over defaults.
 
+mod dapr;
+mod redis;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
@@ -11,6 +14,9 @@ use leasehold_consensus::{LEVEL_MAX, NodeOptions, OptionsError, Tuning};
 use leasehold_frontend::FrontendOptions;
 use serde::Deserialize;
 
+use self::dapr::FileDapr;
+pub(crate) use self::dapr::STORE_READY;
+use self::redis::FileRedis;
 use crate::logging::LogFormat;
 
 /// Where clients connect when nothing is said. There is no access control yet, so nobody from outside does.
@@ -19,11 +25,13 @@ pub(crate) const LISTEN_DEFAULT: &str = "127.0.0.1:7400";
 pub(crate) const PEER_LISTEN_DEFAULT: &str = "127.0.0.1:7401";
 /// Where HTTP is served when nothing is said.
 pub(crate) const HTTP_LISTEN_DEFAULT: &str = "127.0.0.1:7402";
+/// Where `dev` serves the Redis protocol; `serve` does only where it is told to.
+pub(crate) const REDIS_LISTEN_USUAL: &str = "127.0.0.1:7403";
 
 /// Flags of `serve`; each has its variable.
 #[derive(Debug, Default, clap::Args)]
 pub(crate) struct ServeArgs {
-    /// Config file (TOML): the same names as here, and a table "tuning"
+    /// Config file (TOML): the same names as here, and the tables "tuning" and "dapr"
     #[arg(long, env = "LEASEHOLD_CONFIG", value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     /// This node, from 1; an id is never reused
@@ -41,6 +49,9 @@ pub(crate) struct ServeArgs {
     /// Where HTTP is served (default: 127.0.0.1:7402)
     #[arg(long, env = "LEASEHOLD_HTTP_LISTEN", value_name = "HOST:PORT")]
     http_listen: Option<String>,
+    /// Where lock libraries written for Redis connect (default: nowhere; the usual port is 7403)
+    #[arg(long, env = "LEASEHOLD_REDIS_LISTEN", value_name = "HOST:PORT")]
+    redis_listen: Option<String>,
     /// All members with the addresses where their peers reach them: 1=HOST:PORT,2=HOST:PORT
     #[arg(long, env = "LEASEHOLD_PEERS", value_name = "ID=HOST:PORT,…")]
     peers: Option<String>,
@@ -51,6 +62,9 @@ pub(crate) struct ServeArgs {
     #[arg(long, env = "LEASEHOLD_BOOTSTRAP", num_args = 0..=1, require_equals = true, default_missing_value = "true",
           value_name = "BOOL")]
     bootstrap: Option<bool>,
+    /// Have a store of Dapr's lock API with this name, in the namespace "default", for whatever app asks
+    #[arg(long, env = "LEASEHOLD_DAPR_STORE", value_name = "NAME")]
+    dapr_store: Option<String>,
     /// Claim to support format levels up to this one only, for rehearsing upgrades (default: what this build supports)
     #[arg(long, env = "LEASEHOLD_LEVEL_MAX", value_name = "LEVEL")]
     level_max: Option<u32>,
@@ -73,8 +87,13 @@ struct File {
     bootstrap: Option<bool>,
     level_max: Option<u32>,
     log_format: Option<LogFormat>,
+    dapr_store: Option<String>,
     #[serde(default)]
     tuning: FileTuning,
+    #[serde(default)]
+    dapr: FileDapr,
+    #[serde(default)]
+    redis: FileRedis,
 }
 
 /// The `[tuning]` table. Durations are text: "50ms".
@@ -100,6 +119,8 @@ pub(crate) struct Settings {
     pub(crate) listen: String,
     pub(crate) peer_listen: String,
     pub(crate) http_listen: String,
+    /// None: the Redis protocol is not served.
+    pub(crate) redis_listen: Option<String>,
     pub(crate) log_format: LogFormat,
 }
 
@@ -137,7 +158,7 @@ impl Settings {
         Self::merge(args, file)
     }
 
-    fn merge(args: ServeArgs, file: File) -> Result<Self, ConfigError> {
+    fn merge(args: ServeArgs, mut file: File) -> Result<Self, ConfigError> {
         let required = |field: &str| ConfigError::new(field, "is required");
         let node_id = args.node_id.or(file.node_id).ok_or_else(|| required("node-id"))?;
         let data_dir = args.data_dir.or(file.data_dir).ok_or_else(|| required("data-dir"))?;
@@ -150,6 +171,8 @@ impl Settings {
         let listen = address("listen", args.listen, file.listen, LISTEN_DEFAULT)?;
         let peer_listen = address("peer-listen", args.peer_listen, file.peer_listen, PEER_LISTEN_DEFAULT)?;
         let http_listen = address("http-listen", args.http_listen, file.http_listen, HTTP_LISTEN_DEFAULT)?;
+        let redis_listen = args.redis_listen.or(file.redis.listen.take());
+        redis_listen.iter().try_for_each(|address| check_address("redis-listen", address))?;
         let advertise = args.advertise.or(file.advertise);
         if let Some(advertise) = &advertise {
             check_address("advertise", advertise)?;
@@ -168,7 +191,9 @@ impl Settings {
         };
         node.validate()?;
         let log_format = args.log_format.or(file.log_format).unwrap_or_default();
-        Ok(Self { node, frontend: FrontendOptions::default(), listen, peer_listen, http_listen, log_format })
+        let dapr = file.dapr.resolve(args.dapr_store.or(file.dapr_store))?;
+        let frontend = FrontendOptions { dapr, redis: file.redis.resolve()?, ..FrontendOptions::default() };
+        Ok(Self { node, frontend, listen, peer_listen, http_listen, redis_listen, log_format })
     }
 }
 

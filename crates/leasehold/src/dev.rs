@@ -9,10 +9,12 @@ use std::time::Duration;
 
 use leasehold_consensus::clock::Clock;
 use leasehold_consensus::{LEVEL_MAX, NodeOptions, Readiness, Tuning};
-use leasehold_frontend::FrontendOptions;
+use leasehold_frontend::{DaprListeners, DaprOptions, DaprStore, FrontendOptions};
 use tokio::net::TcpListener;
 
-use crate::config::{HTTP_LISTEN_DEFAULT, LISTEN_DEFAULT, PEER_LISTEN_DEFAULT, Settings};
+use crate::config::{
+    HTTP_LISTEN_DEFAULT, LISTEN_DEFAULT, PEER_LISTEN_DEFAULT, REDIS_LISTEN_USUAL, STORE_READY, Settings,
+};
 use crate::exit::{Exit, Failure, report};
 use crate::logging::{self, LogFormat};
 use crate::serve::{Listeners, Running, bind};
@@ -43,13 +45,19 @@ async fn dev(args: DevArgs) -> Result<Exit, Failure> {
         .prefix("leasehold-dev-")
         .tempdir()
         .map_err(|error| Failure::internal(format!("no temporary folder: {error}")))?;
+    let redis = bind_near("redis-listen", REDIS_LISTEN_USUAL).await?;
     let listeners = Listeners {
         client: bind_near("listen", LISTEN_DEFAULT).await?,
         peer: bind_near("peer-listen", PEER_LISTEN_DEFAULT).await?,
         http: bind_near("http-listen", HTTP_LISTEN_DEFAULT).await?,
+        dapr: DaprListeners::default(),
+        redis: None,
     };
     let address = |listener: &TcpListener| listener.local_addr().map_err(|error| Failure::internal(error.to_string()));
     let (client, peer, http) = (address(&listeners.client)?, address(&listeners.peer)?, address(&listeners.http)?);
+    let redis_address = address(&redis)?;
+    let listeners = Listeners { redis: Some(redis), ..listeners };
+    let dapr = DaprOptions { stores: vec![DaprStore::open_to_all(STORE_READY)], ..DaprOptions::default() };
     let settings = Settings {
         node: NodeOptions {
             node_id: 1,
@@ -62,10 +70,11 @@ async fn dev(args: DevArgs) -> Result<Exit, Failure> {
             tuning: Tuning::default(),
             clock: Clock::system(),
         },
-        frontend: FrontendOptions::default(),
+        frontend: FrontendOptions { dapr, ..FrontendOptions::default() },
         listen: client.to_string(),
         peer_listen: peer.to_string(),
         http_listen: http.to_string(),
+        redis_listen: Some(redis_address.to_string()),
         log_format,
     };
     let mut running = Running::start(settings, listeners).await?;
@@ -81,7 +90,7 @@ async fn dev(args: DevArgs) -> Result<Exit, Failure> {
             Err(_) => "is not ready yet (its log may tell why: LEASEHOLD_LOG=info)",
         };
         // Nobody may be reading any more.
-        let _unread = std::io::stdout().write_all(how_to(state, client, http).as_bytes());
+        let _unread = std::io::stdout().write_all(how_to(state, client, http, redis_address).as_bytes());
         std::future::pending::<()>().await;
     };
     // The folder goes when all is over.
@@ -101,11 +110,12 @@ async fn bind_near(field: &str, usual: &str) -> Result<TcpListener, Failure> {
     }
 }
 
-fn how_to(state: &str, client: SocketAddr, http: SocketAddr) -> String {
+fn how_to(state: &str, client: SocketAddr, http: SocketAddr, redis: SocketAddr) -> String {
     let mut text = format!(
         "A Leasehold node {state}. Its data is temporary: it goes when the node stops (Ctrl-C).\n\n\
          \x20 gRPC  {client}\n\
-         \x20 HTTP  http://{http}/readyz\n\nTry, in another terminal:\n\n"
+         \x20 HTTP  http://{http}/readyz\n\
+         \x20 Redis {redis}\n\nTry, in another terminal:\n\n"
     );
     if client.to_string() != LISTEN_DEFAULT {
         // Writing to a String cannot fail.
@@ -117,5 +127,13 @@ fn how_to(state: &str, client: SocketAddr, http: SocketAddr) -> String {
          \x20 leasehold lock other-lock -- sh -c 'echo \"token $LEASEHOLD_TOKEN\"; sleep 5'\n",
     );
     let _always = writeln!(text, "  grpcurl -plaintext {client} list");
+    let _always = writeln!(text, "  redis-cli -p {} SET a-lock me NX PX 60000", redis.port());
+    let _always = writeln!(
+        text,
+        "\nOr as an application of Dapr, whose sidecar this is (lock store {STORE_READY}; SDKs: DAPR_GRPC_ENDPOINT={client}):\n\n\
+         \x20 curl http://{http}/v1.0-alpha1/lock/{STORE_READY} \\\n\
+         \x20   -d '{{\"resourceId\":\"my-lock\",\"lockOwner\":\"me\",\"expiryInSeconds\":60}}'\n\
+         \x20 leasehold get 'lock||default||my-lock'"
+    );
     text
 }

@@ -27,10 +27,28 @@ impl Acquired {
         self.response
     }
 
+    /// What came of it, in a word for a counter.
+    pub(crate) fn result(&self) -> &'static str {
+        use v1::acquire_response::Result as Told;
+        match &self.response.result {
+            Some(Told::Granted(_)) => "ok",
+            Some(Told::Held(_)) => "held",
+            Some(Told::WaitEnded(_)) => "wait_ended",
+            Some(Told::Ended(_)) => "ended",
+            Some(Told::Deadlock(_)) => "deadlock",
+            None => "none",
+        }
+    }
+
     /// The answer and what still cancels it, for callers that hand it out later.
     pub(crate) fn into_parts(self) -> (v1::AcquireResponse, Option<CancelGuard>) {
         (self.response, self.guard)
     }
+}
+
+/// What an acquire is counted as: what waits takes its time.
+pub(crate) fn acquire_name(message: &v1::AcquireRequest) -> &'static str {
+    if message.wait_ms.is_some() { "acquire_wait" } else { "acquire" }
 }
 
 /// What became of a submitted acquire.

@@ -23,7 +23,7 @@ use leasehold_consensus::Node;
 use leasehold_state_machine::Limits;
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use self::acquire::Acquired;
+pub(crate) use self::acquire::acquire_name;
 pub(crate) use self::by_owner::{Acted, Unlocked};
 pub(crate) use self::cancel::CancelGuard;
 use self::cancel::Cancels;
@@ -69,7 +69,7 @@ impl Calls {
     }
 
     /// The limits in force for a namespace.
-    fn limits(&self, namespace: &str) -> Limits {
+    pub(crate) fn limits(&self, namespace: &str) -> Limits {
         self.node.state().limits(namespace).clone()
     }
 

@@ -99,3 +99,27 @@ async fn an_open_health_watch_does_not_hold_up_the_stop() {
     server.stop_frontend().await;
     eventually("port closed", || std::net::TcpStream::connect(server.client).is_err()).await;
 }
+
+#[tokio::test]
+async fn metrics_count_calls_by_door_and_result() {
+    let server = Server::start().await;
+    // The recorder is the process's: other tests count there too, under names of their own.
+    server.hold("counted").await;
+    let refused = server.locks().acquire(crate::server::acquire("counted", None)).await.unwrap();
+    assert!(refused.into_inner().result.is_some());
+    server.locks().get(leasehold_proto::v1::GetRequest::default()).await.unwrap_err();
+    let text = http_get(server.http, "/metrics").await;
+    assert!(text.contains("content-type: text/plain; version=0.0.4"), "{text}");
+    for line in [
+        r#"leasehold_calls_total{door="grpc",call="acquire",result="ok"}"#,
+        r#"leasehold_calls_total{door="grpc",call="acquire",result="held"}"#,
+        r#"leasehold_calls_total{door="grpc",call="get",result="INVALID_FIELD"}"#,
+        r#"leasehold_call_seconds_bucket{door="grpc",call="acquire",le="0.001"}"#,
+        "leasehold_ready 1",
+        "leasehold_leads 1",
+        "leasehold_applied_index ",
+        "leasehold_log_time_dropped_seconds ",
+    ] {
+        assert!(text.contains(line), "no {line} in {text}");
+    }
+}

@@ -126,7 +126,7 @@ async fn a_lock_delay_follows_a_forced_release_and_is_told() {
     let refused = held(&server, acquire("a", None)).await;
     assert!(refused.holders.is_empty() && refused.delay_left_ms > 0, "{refused:?}");
     let lock = server.get("a").await;
-    assert!((1..=60_000).contains(&lock.delay_left_ms));
+    assert!((1..=60_001).contains(&lock.delay_left_ms));
     let loss = lock.loss.unwrap();
     assert_eq!((loss.token, loss.reason(), loss.note.as_str()), (grant.token, v1::LossReason::Forced, "it hangs"));
     let again = server.locks().force_release(force).await.unwrap().into_inner();
@@ -156,4 +156,34 @@ async fn what_a_holder_says_of_itself_is_shown() {
     let lock = server.get("a").await;
     assert_eq!((lock.waiter_count, lock.waiters[0].metadata.as_str()), (1, "next"));
     assert_eq!((lock.waiters[0].position, lock.waiters[0].lease.as_str()), (1, ""));
+}
+
+#[tokio::test]
+async fn a_try_on_a_held_lock_writes_no_log_entry_and_one_that_may_be_repeated_does() {
+    let server = Server::start().await;
+    // Without a deadline near, nothing but calls writes entries; ticks would.
+    let mut request = acquire("a", None);
+    request.ttl_ms = 3_600_000;
+    let grant = server.take(request).await;
+    let applied = || server.node.state().applied().unwrap().index;
+    let mut known = acquire("a", None);
+    known.request_id = request_id(7);
+    let (before, since) = (applied(), server.node.now());
+    for _ in 0..200 {
+        let refused = held(&server, acquire("a", None)).await;
+        assert_eq!(refused.holders[0].token, grant.token);
+        held(&server, known.clone()).await;
+    }
+    // While a lease is pending the leader writes a tick every 250 ms.
+    let ticks = (server.node.now().0 - since.0) / 250 + 1;
+    assert!(applied() - before <= ticks, "{} entries, {ticks} of them ticks", applied() - before);
+
+    // A later attempt is remembered, so that a delayed earlier one takes no effect.
+    let before = applied();
+    known.attempt = 2;
+    held(&server, known.clone()).await;
+    assert!(applied() > before);
+    known.attempt = 1;
+    let late = server.locks().acquire(known).await;
+    assert_eq!(verdict(late), (Code::Aborted, "SUPERSEDED".to_owned()));
 }

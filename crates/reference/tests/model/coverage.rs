@@ -24,7 +24,7 @@ impl Seen {
         }
     }
 
-    fn one(&mut self, label: String) {
+    pub fn one(&mut self, label: String) {
         *self.0.entry(label).or_default() += 1;
     }
 
@@ -148,6 +148,10 @@ fn event_label(kind: &EventKind) -> String {
 /// What a run of the usual length must have met: every kind of outcome, of refusal and of event, and the reasons that make a
 /// difference. Each of them comes sixty times and more in a million commands.
 pub const EXPECTED: &[&str] = &[
+    "busy before the entry: a lock-delay",
+    "busy before the entry: exclusive",
+    "busy before the entry: permits",
+    "busy before the entry: shared",
     "Cancelled Kept",
     "Cancelled LeftQueue",
     "Cancelled NotFound",

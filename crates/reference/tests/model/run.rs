@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use leasehold_reference::Model;
 use leasehold_state_machine::storage::SnapshotFile;
 use leasehold_state_machine::{
-    Batch, Bounds, ClusterId, Command, Effects, EntryId, Found, LeaderStamp, LeaseId, Limits, LogTime, OpenSession,
-    Operation, Outcome, Refusal, RowChange, StateMachine, codec,
+    Batch, Bounds, ClusterId, Command, Effects, EntryId, Found, LeaderStamp, LeaseId, Limits, LogTime, Mode,
+    OpenSession, Operation, Outcome, Refusal, RowChange, StateMachine, codec,
 };
 
 use crate::coverage::Seen;
@@ -142,10 +142,17 @@ impl Run {
         }
         let decoded = through_bytes(&batch)?;
         let before = invariants::Before::of(&self.machine);
+        let busy = self.busy(&decoded);
         let found = self.machine.apply(id, &decoded);
         let found = Effects { outcomes: found.outcomes.into_iter().map(without_text).collect(), events: found.events };
         if let Some(script) = &mut self.script {
             script.effects(&found);
+        }
+        if let (Some(holders), Some(outcome)) = (busy, found.outcomes.first()) {
+            self.seen.one(format!("busy before the entry: {holders}"));
+            if !matches!(outcome, Outcome::Held(_) | Outcome::Refused(_)) {
+                return Err(format!("a try that needed no entry, as it could only be refused, came to {outcome:?}"));
+            }
         }
         let expected = self.model.apply(id, &batch, &found.outcomes);
         for (at, (found, expected)) in found.outcomes.iter().zip(&expected.outcomes).enumerate() {
@@ -158,6 +165,18 @@ impl Run {
         invariants::check(&self.machine, &before, &found)?;
         self.log.push((id, batch));
         Ok(())
+    }
+
+    /// Whether the first command of an entry is a try that could have been answered without it, at the entry's time.
+    fn busy(&self, batch: &Batch) -> Option<&'static str> {
+        let Operation::Acquire(acquire) = &batch.commands.first()?.operation else { return None };
+        let held = self.machine.busy(acquire, batch.at)?;
+        Some(match held.holders.first().map(|holder| holder.mode) {
+            None => "a lock-delay",
+            Some(Mode::Exclusive) => "exclusive",
+            Some(Mode::Shared) => "shared",
+            Some(Mode::Permits { .. }) => "permits",
+        })
     }
 
     fn compare_views(&self) -> Verdict {

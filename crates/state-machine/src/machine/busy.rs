@@ -15,6 +15,7 @@ impl StateMachine {
     /// before the try arrived, and `clock` must be the leader's since then. None: the log decides.
     #[must_use]
     pub fn busy(&self, acquire: &Acquire, clock: LogTime) -> Option<Held> {
+        let clock = clock.max(self.now());
         let first = acquire.wait == Wait::Try
             && acquire.attempt == 1
             && !self.tables.requests.contains_key(&acquire.request)

@@ -6,6 +6,7 @@
 mod c01_same_log;
 mod c02_tokens;
 mod c03_grants;
+mod c03_refusals;
 mod c04_never_early;
 mod c05_not_late;
 mod c06_nothing_lost;
@@ -67,6 +68,7 @@ pub fn check(evidence: &Evidence) -> Report {
     c01_same_log::check(&facts, &mut report);
     c02_tokens::check(&facts, &mut report);
     c03_grants::check(&facts, &mut report);
+    c03_refusals::check(&facts, &mut report);
     c04_never_early::check(&facts, &mut report);
     c05_not_late::check(&facts, &mut report);
     c06_nothing_lost::check(&facts, &mut report);
