@@ -47,7 +47,7 @@ impl Machine<'_> {
             });
         }
         let Some((name, args)) = words.split_first() else {
-            return Ok(Err("ERR Please specify at least one argument for this redis.call() call".into()));
+            return Ok(Err("ERR Please specify at least one argument for this redis lib call".into()));
         };
         let Some(spec) = Spec::find(name).filter(|spec| spec.has_keys()) else {
             let what = format!("the command '{}', which a script cannot call here", shown(name));
@@ -69,17 +69,18 @@ impl Machine<'_> {
     }
 
     /// The indices of keys that came with the script: only those have been looked at.
-    fn declared(&self, line: u32, keys: &[Bytes]) -> Result<Vec<usize>, Stop> {
-        let index = |key: &Bytes| {
-            self.key_indices.get(key).copied().ok_or_else(|| {
+    fn declared(&mut self, line: u32, keys: &[Bytes]) -> Result<Vec<usize>, Stop> {
+        let mut indices = Vec::with_capacity(keys.len());
+        for key in keys {
+            self.step_bytes(key.len())?;
+            let Some(index) = self.key_indices.get(key) else {
                 let key = shown(key);
-                self.refused(
-                    "undeclared_key",
-                    format_args!("on line {line} it uses the key '{key}', which is not in KEYS"),
-                )
-            })
-        };
-        keys.iter().map(index).collect()
+                let what = format!("on line {line} it uses the key '{key}', which is not in KEYS");
+                return Err(self.refused("undeclared_key", what));
+            };
+            indices.push(*index);
+        }
+        Ok(indices)
     }
 
     /// A reply as a value; what was read from a key remembers which.
