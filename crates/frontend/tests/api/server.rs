@@ -90,7 +90,12 @@ impl Setup {
         let frontend = Frontend::new(self.options).unwrap();
         let node = Node::start(node_options, peer_listener, frontend.observer()).await.unwrap();
         let stop = CancellationToken::new();
-        let listeners = Listeners { grpc: listener, http: http_listener, redis: Some(redis_listener) };
+        let listeners = Listeners {
+            grpc: listener,
+            http: http_listener,
+            dapr: leasehold_frontend::DaprListeners::default(),
+            redis: Some(redis_listener),
+        };
         let frontend = tokio::spawn(frontend.run(listeners, node.clone(), stop.clone()));
         Server { node, client, peer, http, redis, stop, frontend, folder: self.folder }
     }

@@ -32,14 +32,18 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 pub struct ClusterOptions {
     /// How many nodes.
     pub nodes: u64,
-    /// Lines of the `[tuning]` section of every node's config file; none: no config file.
+    /// Lines of the `[tuning]` section of every node's config file.
     pub tuning: Vec<String>,
+    /// More lines of that file, as they stand: other tables. None of either: no config file.
+    pub config: Vec<String>,
+    /// Whether every node opens its Redis door, see [`Node::redis_address`].
+    pub redis: bool,
 }
 
 impl Default for ClusterOptions {
     fn default() -> Self {
         // Whole logs can be replayed from nothing.
-        Self { nodes: 3, tuning: vec!["keep-entries = 10000000".into()] }
+        Self { nodes: 3, tuning: vec!["keep-entries = 10000000".into()], config: Vec::new(), redis: false }
     }
 }
 
@@ -73,9 +77,11 @@ impl Cluster {
 
     fn place(binary: &Path, options: &ClusterOptions) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("leasehold-").tempdir()?;
-        let config = (!options.tuning.is_empty()).then(|| folder.path().join("leasehold.toml"));
+        let lines = !options.tuning.is_empty() || !options.config.is_empty();
+        let config = lines.then(|| folder.path().join("leasehold.toml"));
         if let Some(config) = &config {
-            std::fs::write(config, format!("[tuning]\n{}\n", options.tuning.join("\n")))?;
+            let (tuning, more) = (options.tuning.join("\n"), options.config.join("\n"));
+            std::fs::write(config, format!("[tuning]\n{tuning}\n{more}\n"))?;
         }
         let mut peers = Vec::new();
         for id in 1..=options.nodes {
@@ -84,7 +90,10 @@ impl Cluster {
         let peers_text = peers.iter().map(|(id, port)| format!("{id}=127.0.0.1:{port}")).collect::<Vec<_>>().join(",");
         let mut nodes = BTreeMap::new();
         for (id, peer_port) in peers {
-            let node = Node::new(binary, folder.path(), id, peer_port, &peers_text, config.clone())?;
+            let mut node = Node::new(binary, folder.path(), id, peer_port, &peers_text, config.clone())?;
+            if options.redis {
+                node.open_redis_door()?;
+            }
             nodes.insert(id, node);
         }
         Ok(Self { nodes, folder })

@@ -28,6 +28,7 @@ pub struct Node {
     client_port: u16,
     peer_port: u16,
     http_port: u16,
+    redis_port: Option<u16>,
     child: Option<Child>,
     stopped: bool,
 }
@@ -51,6 +52,7 @@ impl Node {
             client_port: free_port()?,
             peer_port,
             http_port: free_port()?,
+            redis_port: None,
             child: None,
             stopped: false,
         })
@@ -78,6 +80,21 @@ impl Node {
     #[must_use]
     pub fn http_address(&self) -> String {
         format!("127.0.0.1:{}", self.http_port)
+    }
+
+    /// From its next start on it listens for Redis clients.
+    pub(super) fn open_redis_door(&mut self) -> Result<()> {
+        self.redis_port = Some(free_port()?);
+        Ok(())
+    }
+
+    /// Where Redis clients connect.
+    ///
+    /// # Panics
+    /// When the cluster was not started with that door.
+    #[must_use]
+    pub fn redis_address(&self) -> String {
+        format!("127.0.0.1:{}", self.redis_port.expect("ClusterOptions.redis opens the door"))
     }
 
     /// Its data folder.
@@ -110,6 +127,9 @@ impl Node {
         command.arg("--data-dir").arg(&self.data_dir);
         command.args(["--listen", &self.client_address(), "--peer-listen", &self.peer_address()]);
         command.args(["--http-listen", &self.http_address(), "--peers", &self.peers, "--bootstrap"]);
+        if self.redis_port.is_some() {
+            command.args(["--redis-listen", &self.redis_address()]);
+        }
         command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
         let child = command.spawn().with_context(|| format!("{} does not start", self.binary.display()))?;
         self.child = Some(child);
