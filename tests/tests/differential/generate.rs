@@ -241,7 +241,7 @@ impl Command {
     }
 }
 
-/// Wrong in every way that the commands check.
+/// Wrong in every way that the commands check, or beyond what a node allows.
 const WRONG: &[&str] = &[
     "GET",
     "GET KEY KEY",
@@ -257,6 +257,9 @@ const WRONG: &[&str] = &[
     "SET KEY w1 PX 1000 EX 1",
     "SET KEY w1 NX PX 1.5",
     "SET KEY w1 BX 5",
+    "SET KEY w1 NX PX 50",
+    "SET KEY w1 NX EX 100000",
+    "EXPIRE KEY 100000",
     "SETNX KEY",
     "DEL",
     "UNLINK",
@@ -268,7 +271,7 @@ const WRONG: &[&str] = &[
     "EXPIRE KEY 9223372036854775807",
     "PEXPIRE KEY 60000 NX XX",
     "PEXPIRE KEY 60000 GT LT",
-    "PEXPIRE KEY 60000 SOON",
+    "PEXPIRE KEY 60000 soon",
     "GETRANGE KEY a b",
     "STRLEN",
     "MGET",
