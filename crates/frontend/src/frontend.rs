@@ -14,9 +14,11 @@ use tracing::{info, warn};
 use crate::calls::{Calls, Waits};
 use crate::cluster_service::Cluster;
 use crate::gate::Watchman;
-use crate::net::Connections;
+use crate::net::{Connections, Peer};
 use crate::watch::Hub;
-use crate::{FrontendOptions, FrontendOptionsError, http, metrics, redis, server};
+use crate::{
+    DaprListeners, DaprOptionsError, FrontendOptions, FrontendOptionsError, dapr, http, metrics, redis, server,
+};
 
 /// What serves the clients of one node.
 ///
@@ -36,6 +38,8 @@ pub struct Listeners {
     pub grpc: TcpListener,
     /// HTTP.
     pub http: TcpListener,
+    /// Ports for clients of Dapr alone.
+    pub dapr: DaprListeners,
     /// The Redis protocol, where that is served.
     pub redis: Option<TcpListener>,
 }
@@ -65,6 +69,9 @@ pub enum FrontendError {
     /// A bad option.
     #[error(transparent)]
     Options(#[from] FrontendOptionsError),
+    /// A bad option of the Dapr door.
+    #[error(transparent)]
+    Dapr(#[from] DaprOptionsError),
     /// The built-in descriptors do not decode: a defect of the build.
     #[error("server reflection: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
@@ -80,6 +87,7 @@ impl Frontend {
     /// Checks the options.
     pub fn new(options: FrontendOptions) -> Result<Self, FrontendError> {
         options.validate()?;
+        options.dapr.validate()?;
         metrics::install();
         let (waits, hub) = (Waits::new(options.waits_max), Hub::new(&options));
         Ok(Self { options: Arc::new(options), waits, hub })
@@ -109,22 +117,27 @@ impl Frontend {
         let heard = (Arc::clone(&waits), Arc::clone(&hub));
         let calls = Calls::start(node.clone(), Arc::clone(&options), gate.clone(), heard, &background);
         let health = HealthReporter::new();
-        let router = server::router(Arc::clone(&calls), Cluster::new(Arc::clone(&calls)), &health, stop.clone())?;
+        let locks = dapr::Locks::new(Arc::clone(&calls), node.id());
+        let door = dapr::Service::new(Arc::clone(&locks), None);
+        let router = server::router(Arc::clone(&calls), Cluster::new(Arc::clone(&calls)), door, &health, stop.clone())?;
 
         runtime::spawn(Arc::clone(&hub).run());
         runtime::spawn(metrics::keep_up(background.clone()));
-        runtime::spawn(server::follow_health(health, gate.clone()));
+        runtime::spawn(server::follow_health(health.clone(), gate.clone()));
         runtime::spawn(follow_leader(node.leader(), Arc::clone(&waits), options.leaderless_max, stop.clone()));
         let node_id = node.id();
-        let http_router = http::router(gate, node.clone());
+        let http_router = http::router(gate.clone(), node.clone());
+        let http_router = http_router.merge(dapr::routes(Arc::clone(&locks), gate.clone(), None));
         runtime::spawn(watchman.run(node, stop.clone()));
 
         let connections = |listener| Connections::new(listener, options.connections_max, options.idle_max, cut.clone());
         let grpc = router
             .serve_with_incoming_shutdown(connections(listeners.grpc).into_stream(), stop.clone().cancelled_owned());
+        let http_router = http_router.into_make_service_with_connect_info::<Peer>();
         let http = axum::serve(connections(listeners.http), http_router)
             .with_graceful_shutdown(stop.clone().cancelled_owned())
             .into_future();
+        let dapr = dapr::serve(listeners.dapr, &locks, (&gate, &health), connections, &stop)?;
 
         let redis = async {
             if let Some(listener) = listeners.redis {
@@ -136,7 +149,7 @@ impl Frontend {
         let serve = async {
             let grpc = async { grpc.await.map_err(FrontendError::from) };
             let http = async { http.await.map_err(FrontendError::from) };
-            tokio::try_join!(grpc, http, redis).map(|_| ())
+            tokio::try_join!(grpc, http, dapr, redis).map(|_| ())
         };
         let bound = async {
             stop.cancelled().await;

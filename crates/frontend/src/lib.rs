@@ -8,6 +8,7 @@ mod calls;
 mod cluster_service;
 mod connect;
 mod convert;
+mod dapr;
 mod error;
 mod frontend;
 mod gate;
@@ -22,6 +23,10 @@ mod status;
 mod validate;
 mod watch;
 
+pub use dapr::{
+    AppIdFrom, DaprAddresses, DaprListener, DaprListeners, DaprOptions, DaprOptionsError, DaprStore, DaprToken,
+    KeyPrefix,
+};
 pub use error::CallError;
 pub use frontend::{Frontend, FrontendError, Listeners};
 pub use options::{FrontendOptions, FrontendOptionsError};

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use axum::extract::connect_info::Connected as ConnectInfo;
+use axum::serve::IncomingStream;
 use futures_util::stream::{Stream, unfold};
 use leasehold_consensus::clock::deadline_after;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -26,6 +28,16 @@ pub(crate) struct Connections {
     places: Arc<Semaphore>,
     idle_max: Duration,
     cut: CancellationToken,
+}
+
+/// Who is at the other end of a connection, for the handlers of HTTP.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Peer(pub(crate) SocketAddr);
+
+impl ConnectInfo<IncomingStream<'_, Connections>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, Connections>) -> Self {
+        Self(*stream.remote_addr())
+    }
 }
 
 /// One accepted connection. It breaks when nothing was read for `idle_max` (up to twice that), and with `cut`.

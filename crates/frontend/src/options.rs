@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use leasehold_state_machine::CALL_MS_MAX;
 
-use crate::RedisOptions;
+use crate::{DaprOptions, RedisOptions};
 
 /// Progress is told no more often.
 const PROGRESS_MIN: Duration = Duration::from_millis(10);
@@ -40,6 +40,8 @@ pub struct FrontendOptions {
     pub idle_max: Duration,
     /// How long a shutdown waits for calls and streams to end.
     pub shutdown_max: Duration,
+    /// What clients of Dapr find; see [`DaprOptions::validate`].
+    pub dapr: DaprOptions,
     /// The Redis door, where its port is served.
     pub redis: RedisOptions,
 }
@@ -61,6 +63,7 @@ impl Default for FrontendOptions {
             connections_max: 8_192,
             idle_max: Duration::from_secs(60),
             shutdown_max: Duration::from_secs(3),
+            dapr: DaprOptions::default(),
             redis: RedisOptions::default(),
         }
     }

@@ -1,5 +1,6 @@
 //! What `serve` is started with. Flags win over the environment, that over the config file, that over defaults.
 
+mod dapr;
 mod redis;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,8 @@ use leasehold_consensus::{LEVEL_MAX, NodeOptions, OptionsError, Tuning};
 use leasehold_frontend::FrontendOptions;
 use serde::Deserialize;
 
+use self::dapr::FileDapr;
+pub(crate) use self::dapr::STORE_READY;
 use self::redis::FileRedis;
 use crate::logging::LogFormat;
 
@@ -28,7 +31,7 @@ pub(crate) const REDIS_LISTEN_USUAL: &str = "127.0.0.1:7403";
 /// Flags of `serve`; each has its variable.
 #[derive(Debug, Default, clap::Args)]
 pub(crate) struct ServeArgs {
-    /// Config file (TOML): the same names as here, and a table "tuning"
+    /// Config file (TOML): the same names as here, and the tables "tuning" and "dapr"
     #[arg(long, env = "LEASEHOLD_CONFIG", value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     /// This node, from 1; an id is never reused
@@ -59,6 +62,9 @@ pub(crate) struct ServeArgs {
     #[arg(long, env = "LEASEHOLD_BOOTSTRAP", num_args = 0..=1, require_equals = true, default_missing_value = "true",
           value_name = "BOOL")]
     bootstrap: Option<bool>,
+    /// Have a store of Dapr's lock API with this name, in the namespace "default", for whatever app asks
+    #[arg(long, env = "LEASEHOLD_DAPR_STORE", value_name = "NAME")]
+    dapr_store: Option<String>,
     /// Claim to support format levels up to this one only, for rehearsing upgrades (default: what this build supports)
     #[arg(long, env = "LEASEHOLD_LEVEL_MAX", value_name = "LEVEL")]
     level_max: Option<u32>,
@@ -81,8 +87,11 @@ struct File {
     bootstrap: Option<bool>,
     level_max: Option<u32>,
     log_format: Option<LogFormat>,
+    dapr_store: Option<String>,
     #[serde(default)]
     tuning: FileTuning,
+    #[serde(default)]
+    dapr: FileDapr,
     #[serde(default)]
     redis: FileRedis,
 }
@@ -164,7 +173,6 @@ impl Settings {
         let http_listen = address("http-listen", args.http_listen, file.http_listen, HTTP_LISTEN_DEFAULT)?;
         let redis_listen = args.redis_listen.or(file.redis.listen.take());
         redis_listen.iter().try_for_each(|address| check_address("redis-listen", address))?;
-        let frontend = FrontendOptions { redis: file.redis.resolve()?, ..FrontendOptions::default() };
         let advertise = args.advertise.or(file.advertise);
         if let Some(advertise) = &advertise {
             check_address("advertise", advertise)?;
@@ -183,6 +191,8 @@ impl Settings {
         };
         node.validate()?;
         let log_format = args.log_format.or(file.log_format).unwrap_or_default();
+        let dapr = file.dapr.resolve(args.dapr_store.or(file.dapr_store))?;
+        let frontend = FrontendOptions { dapr, redis: file.redis.resolve()?, ..FrontendOptions::default() };
         Ok(Self { node, frontend, listen, peer_listen, http_listen, redis_listen, log_format })
     }
 }

@@ -9,10 +9,12 @@ use std::time::Duration;
 
 use leasehold_consensus::clock::Clock;
 use leasehold_consensus::{LEVEL_MAX, NodeOptions, Readiness, Tuning};
-use leasehold_frontend::FrontendOptions;
+use leasehold_frontend::{DaprListeners, DaprOptions, DaprStore, FrontendOptions};
 use tokio::net::TcpListener;
 
-use crate::config::{HTTP_LISTEN_DEFAULT, LISTEN_DEFAULT, PEER_LISTEN_DEFAULT, REDIS_LISTEN_USUAL, Settings};
+use crate::config::{
+    HTTP_LISTEN_DEFAULT, LISTEN_DEFAULT, PEER_LISTEN_DEFAULT, REDIS_LISTEN_USUAL, STORE_READY, Settings,
+};
 use crate::exit::{Exit, Failure, report};
 use crate::logging::{self, LogFormat};
 use crate::serve::{Listeners, Running, bind};
@@ -48,12 +50,14 @@ async fn dev(args: DevArgs) -> Result<Exit, Failure> {
         client: bind_near("listen", LISTEN_DEFAULT).await?,
         peer: bind_near("peer-listen", PEER_LISTEN_DEFAULT).await?,
         http: bind_near("http-listen", HTTP_LISTEN_DEFAULT).await?,
+        dapr: DaprListeners::default(),
         redis: None,
     };
     let address = |listener: &TcpListener| listener.local_addr().map_err(|error| Failure::internal(error.to_string()));
     let (client, peer, http) = (address(&listeners.client)?, address(&listeners.peer)?, address(&listeners.http)?);
     let redis_address = address(&redis)?;
     let listeners = Listeners { redis: Some(redis), ..listeners };
+    let dapr = DaprOptions { stores: vec![DaprStore::open_to_all(STORE_READY)], ..DaprOptions::default() };
     let settings = Settings {
         node: NodeOptions {
             node_id: 1,
@@ -66,7 +70,7 @@ async fn dev(args: DevArgs) -> Result<Exit, Failure> {
             tuning: Tuning::default(),
             clock: Clock::system(),
         },
-        frontend: FrontendOptions::default(),
+        frontend: FrontendOptions { dapr, ..FrontendOptions::default() },
         listen: client.to_string(),
         peer_listen: peer.to_string(),
         http_listen: http.to_string(),
@@ -124,5 +128,12 @@ fn how_to(state: &str, client: SocketAddr, http: SocketAddr, redis: SocketAddr) 
     );
     let _always = writeln!(text, "  grpcurl -plaintext {client} list");
     let _always = writeln!(text, "  redis-cli -p {} SET a-lock me NX PX 60000", redis.port());
+    let _always = writeln!(
+        text,
+        "\nOr as an application of Dapr, whose sidecar this is (lock store {STORE_READY}; SDKs: DAPR_GRPC_ENDPOINT={client}):\n\n\
+         \x20 curl http://{http}/v1.0-alpha1/lock/{STORE_READY} \\\n\
+         \x20   -d '{{\"resourceId\":\"my-lock\",\"lockOwner\":\"me\",\"expiryInSeconds\":60}}'\n\
+         \x20 leasehold get 'lock||default||my-lock'"
+    );
     text
 }

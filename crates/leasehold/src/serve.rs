@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use anyhow::Context;
 use leasehold_consensus::{Node, StartError, StopReason, runtime};
-use leasehold_frontend::{Frontend, FrontendError};
+use leasehold_frontend::{DaprAddresses, DaprListeners, Frontend, FrontendError};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+use tracing::field::display;
 use tracing::{error, info, warn};
 
 use crate::config::{self, Settings};
@@ -40,6 +41,9 @@ async fn serve(args: ServeArgs) -> Result<Exit, Failure> {
         client: bind("listen", &settings.listen).await?,
         peer: bind("peer-listen", &settings.peer_listen).await?,
         http: bind("http-listen", &settings.http_listen).await?,
+        dapr: DaprListeners::bind(&settings.frontend.dapr.listeners)
+            .await
+            .map_err(|error| Failure::usage(error.to_string()))?,
         redis: match &settings.redis_listen {
             Some(address) => Some(bind("redis-listen", address).await?),
             None => None,
@@ -54,6 +58,7 @@ pub(crate) struct Listeners {
     pub(crate) client: TcpListener,
     pub(crate) peer: TcpListener,
     pub(crate) http: TcpListener,
+    pub(crate) dapr: DaprListeners,
     pub(crate) redis: Option<TcpListener>,
 }
 
@@ -81,9 +86,14 @@ impl Running {
         }
         let peer = local_address(&listeners.peer)?;
         let http = local_address(&listeners.http)?;
+        let dapr = listeners.dapr.addresses().map_err(unknown_address)?;
         let redis = listeners.redis.as_ref().map(local_address).transpose()?;
-        let served =
-            leasehold_frontend::Listeners { grpc: listeners.client, http: listeners.http, redis: listeners.redis };
+        let served = leasehold_frontend::Listeners {
+            grpc: listeners.client,
+            http: listeners.http,
+            dapr: listeners.dapr,
+            redis: listeners.redis,
+        };
         let (node_id, data_dir) = (node.node_id, node.data_dir.clone());
         let frontend = Frontend::new(frontend).map_err(|error| Failure::usage(error.to_string()))?;
         // Signals that come while the node replays its log are not lost.
@@ -91,8 +101,11 @@ impl Running {
         stop_on_signals(&stop)?;
         let node =
             Node::start(node, listeners.peer, frontend.observer()).await.map_err(|error| start_failure(&error))?;
-        let redis = redis.map(tracing::field::display);
+        let redis = redis.map(display);
         info!(node_id, %client, %peer, %http, redis, data_dir = %data_dir.display(), "node started");
+        for DaprAddresses { grpc, http, app_id } in dapr {
+            info!(grpc = grpc.map(display), http = http.map(display), app_id, "serves Dapr alone");
+        }
         let frontend = runtime::spawn(frontend.run(served, node.clone(), stop.clone()));
         Ok(Self { node, frontend, stop })
     }
@@ -143,7 +156,11 @@ fn start_failure(error: &StartError) -> Failure {
 }
 
 fn local_address(listener: &TcpListener) -> Result<SocketAddr, Failure> {
-    listener.local_addr().map_err(|error| Failure::internal(format!("a bound port has no address: {error}")))
+    listener.local_addr().map_err(unknown_address)
+}
+
+fn unknown_address(error: std::io::Error) -> Failure {
+    Failure::internal(format!("a bound port has no address: {error}"))
 }
 
 fn stop_on_signals(stop: &CancellationToken) -> Result<(), Failure> {

@@ -2,10 +2,15 @@
 
 use bytes::Bytes;
 
-use crate::{request::canonical_integer, text::lower};
+use crate::{
+    request::canonical_integer,
+    text::{lower, shown},
+};
 
 /// Longest time from now that is taken, in milliseconds: a point in time behind it would not fit 64 bits.
 const TIME_MS_MAX: i64 = i64::MAX - (1 << 42);
+
+const SECOND_MS: i64 = 1000;
 
 /// A command over keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -127,16 +132,19 @@ impl Call {
 fn set(value: &Bytes, mut options: &[Bytes]) -> Result<Operation, Problem> {
     let syntax_error = || Problem::wrong("syntax error");
     let mut condition = SetCondition::Always;
-    let mut time = None;
+    let mut time: Option<(&Bytes, i64)> = None;
     while let Some((option, rest)) = options.split_first() {
         options = rest;
         match (lower(option).as_str(), condition, time) {
             ("nx", SetCondition::Always | SetCondition::IfAbsent, _) => condition = SetCondition::IfAbsent,
             ("xx", SetCondition::Always | SetCondition::IfPresent, _) => condition = SetCondition::IfPresent,
-            (unit @ ("ex" | "px"), _, None) => {
+            ("ex", _, None | Some((_, SECOND_MS))) => {
                 let (number, rest) = rest.split_first().ok_or_else(syntax_error)?;
-                time = Some((number, if unit == "ex" { 1000 } else { 1 }));
-                options = rest;
+                (time, options) = (Some((number, SECOND_MS)), rest);
+            }
+            ("px", _, None | Some((_, 1))) => {
+                let (number, rest) = rest.split_first().ok_or_else(syntax_error)?;
+                (time, options) = (Some((number, 1)), rest);
             }
             (name @ ("exat" | "pxat" | "keepttl" | "get" | "ifeq" | "ifne" | "ifdeq" | "ifdne"), _, _) => {
                 let name = name.to_ascii_uppercase();
@@ -166,7 +174,7 @@ fn expire(name: &str, time: &[u8], options: &[Bytes]) -> Result<Operation, Probl
             "xx" => condition.with_ttl = true,
             "gt" => condition.longer = true,
             "lt" => condition.shorter = true,
-            other => return Err(Problem::Wrong(format!("Unsupported option {other}"))),
+            _ => return Err(Problem::Wrong(format!("Unsupported option {}", shown(option)))),
         }
     }
     if condition.without_ttl && (condition.with_ttl || condition.longer || condition.shorter) {
@@ -175,7 +183,7 @@ fn expire(name: &str, time: &[u8], options: &[Bytes]) -> Result<Operation, Probl
     if condition.longer && condition.shorter {
         return Err(Problem::wrong("GT and LT options at the same time are not compatible"));
     }
-    let unit_ms = if name == "expire" { 1000 } else { 1 };
+    let unit_ms = if name == "expire" { SECOND_MS } else { 1 };
     Ok(Operation::Expire { ms: time_ms(name, integer(time)?, unit_ms)?, condition })
 }
 

@@ -2,7 +2,8 @@
 //!
 //! Nodes are (lease, actor). There is an edge for every waiting request that named an actor, to every holder and to every
 //! waiter ahead of it at the same lock that named one, where the two modes do not go together. A request closes a cycle if
-//! one of its edges is new: what it waits for, or, of an upgrade, who waits for it from now on.
+//! one of its edges is new: what it waits for. Of an upgrade, any cycle through its actor counts: others wait for it from
+//! now on, and an actor that asks for several things at once may stand in a cycle already (see `Tables::deadlock`).
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -20,8 +21,6 @@ struct Edge {
     to: Node,
     /// Of the request that is about to queue.
     of_new: bool,
-    /// To that request, which is an upgrade and queues ahead.
-    to_new: bool,
 }
 
 type Graph = BTreeMap<Node, Vec<Edge>>;
@@ -32,9 +31,10 @@ impl Model {
     pub(crate) fn deadlock(&self, want: &Want) -> Option<Deadlock> {
         let start = node(want)?;
         let graph = self.graph(want);
-        let shortest = shortest_cycle(&graph, &start)?;
+        let upgrade = want.converts().is_some();
+        let shortest = way_back(&graph, &start, |edge| upgrade || edge.of_new)?;
         match &self.told {
-            Some(Outcome::Deadlock(told)) if is_cycle(&graph, &start, told) => Some(told.clone()),
+            Some(Outcome::Deadlock(told)) if is_cycle(&graph, &start, told, upgrade) => Some(told.clone()),
             _ => Some(shortest),
         }
     }
@@ -61,14 +61,12 @@ impl Model {
                 let Some(from) = node(waiting) else { continue };
                 let mode = waiting.mode_at(&key.1);
                 let holders = self.tables.holders(&key).filter(|(token, _)| Some(*token) != waiting.converts());
-                let holders =
-                    holders.filter_map(|(_, grant)| Some((grant.mode, (grant.lease, grant.actor.clone()?), false)));
+                let holders = holders.filter_map(|(_, grant)| Some((grant.mode, (grant.lease, grant.actor.clone()?))));
                 let ahead = queue.iter().take(place);
-                let ahead =
-                    ahead.filter_map(|want| Some((want.mode_at(&key.1), node(want)?, want.request == new.request)));
-                for (_, to, to_new) in holders.chain(ahead).filter(|(other, ..)| !go_together(mode, *other)) {
+                let ahead = ahead.filter_map(|want| Some((want.mode_at(&key.1), node(want)?)));
+                for (_, to) in holders.chain(ahead).filter(|(other, _)| !go_together(mode, *other)) {
                     let of_new = waiting.request == new.request;
-                    let edge = Edge { step: step(waiting, &key.1), to, of_new, to_new };
+                    let edge = Edge { step: step(waiting, &key.1), to, of_new };
                     graph.entry(from.clone()).or_default().push(edge);
                 }
             }
@@ -91,30 +89,17 @@ fn step(want: &Want, name: &str) -> DeadlockStep {
     }
 }
 
-/// A shortest way that begins with what the new request waits for, or that ends with who waits for it.
-fn shortest_cycle(graph: &Graph, start: &Node) -> Option<Deadlock> {
-    let begins = way_back(graph, start, |edge| edge.of_new, |_| true);
-    let ends = way_back(graph, start, |_| true, |edge| edge.to_new);
-    [begins, ends].into_iter().flatten().min_by_key(|deadlock| deadlock.cycle.len())
-}
-
-/// Breadth first from a node back to itself.
-fn way_back(
-    graph: &Graph,
-    start: &Node,
-    may_begin: impl Fn(&Edge) -> bool,
-    may_end: impl Fn(&Edge) -> bool,
-) -> Option<Deadlock> {
+/// A shortest way from a node back to itself, breadth first.
+fn way_back(graph: &Graph, start: &Node, may_begin: impl Fn(&Edge) -> bool) -> Option<Deadlock> {
     let edges = |node: &Node| graph.get(node).into_iter().flatten();
     let first = edges(start).filter(|edge| may_begin(edge));
     let mut paths: VecDeque<(&Edge, Vec<DeadlockStep>)> = first.map(|edge| (edge, vec![edge.step.clone()])).collect();
     let mut reached: BTreeSet<&Node> = BTreeSet::new();
     while let Some((last, path)) = paths.pop_front() {
         if last.to == *start {
-            if may_end(last) {
-                return Some(Deadlock { cycle: path });
-            }
-        } else if path.len() < DEADLOCK_CYCLE_MAX && reached.insert(&last.to) {
+            return Some(Deadlock { cycle: path });
+        }
+        if path.len() < DEADLOCK_CYCLE_MAX && reached.insert(&last.to) {
             for edge in edges(&last.to) {
                 let longer = path.iter().cloned().chain([edge.step.clone()]);
                 paths.push_back((edge, longer.collect()));
@@ -124,8 +109,9 @@ fn way_back(
     None
 }
 
-/// Whether each step waits for the next one, the last for the first, nobody stands in it twice, and an edge is new.
-fn is_cycle(graph: &Graph, start: &Node, told: &Deadlock) -> bool {
+/// Whether each step waits for the next one, the last for the first, nobody stands in it twice, and, but for an upgrade, the
+/// first edge is new.
+fn is_cycle(graph: &Graph, start: &Node, told: &Deadlock, upgrade: bool) -> bool {
     let nodes: Vec<Node> = told.cycle.iter().map(|step| (step.lease, step.actor.clone())).collect();
     let distinct = nodes.iter().collect::<BTreeSet<_>>().len() == nodes.len();
     let edges = |at: usize| {
@@ -133,8 +119,10 @@ fn is_cycle(graph: &Graph, start: &Node, told: &Deadlock) -> bool {
         let edges = graph.get(&nodes[at]).into_iter().flatten();
         edges.filter(move |edge| edge.step == told.cycle[at] && edge.to == next)
     };
-    let Some(last) = nodes.len().checked_sub(1) else { return false };
-    let is_new = edges(0).any(|edge| edge.of_new) || edges(last).any(|edge| edge.to_new);
+    if nodes.is_empty() {
+        return false;
+    }
+    let is_new = upgrade || edges(0).any(|edge| edge.of_new);
     let waits = (0..nodes.len()).all(|at| edges(at).next().is_some());
     nodes[0] == *start && distinct && nodes.len() <= DEADLOCK_CYCLE_MAX && waits && is_new
 }

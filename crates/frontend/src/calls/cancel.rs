@@ -1,4 +1,8 @@
-//! Cancels for acquires whose call broke off: sent in the background, repeated until answered, within a bound.
+//! Cancels for acquires whose call broke off: sent in the background, repeated until answered.
+//!
+//! Where the client has an id to cancel by itself, that ends within a bound of time. An id that the node made up nobody else can
+//! cancel, and its acquire may lie in a log that is not committed before a quorum is back, however late: its cancel is repeated as
+//! long as the node runs. Only their number is bounded.
 
 use std::time::Duration;
 
@@ -18,8 +22,10 @@ use super::submit::Submit;
 const QUEUED_MAX: usize = 65_536;
 /// Cancels that are on their way at once.
 const IN_FLIGHT_MAX: usize = 1_024;
-/// Pause before a cancel is sent again.
+/// Pause before a cancel is sent again for the first time; then twice as long each time.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
+/// The longest pause: what was sent without an answer may lie in the log already, and takes effect when that goes on.
+const RETRY_PAUSE_MAX: Duration = Duration::from_secs(2);
 
 /// Where broken calls leave their cancel. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -29,11 +35,12 @@ pub(crate) struct Cancels(mpsc::Sender<Job>);
 struct Job {
     cancel: CancelAcquire,
     /// Keeps a made-up request id unanswered until its cancel is through: below the mark it would be refused.
-    _own: Option<OwnRequest>,
+    own: Option<OwnRequest>,
 }
 
 impl Cancels {
-    /// Starts the task that sends them; each attempt takes at most `round`, all of them together `total`.
+    /// Starts the task that sends them; each attempt takes at most `round`, all attempts of an id that is a client's own
+    /// together `total`.
     pub(crate) fn start<S: Submit>(node: S, round: Duration, total: Duration, stop: CancellationToken) -> Self {
         let (sender, jobs) = mpsc::channel(QUEUED_MAX);
         runtime::spawn(run(node, round, total, jobs, stop));
@@ -77,7 +84,7 @@ impl Drop for CancelGuard {
         if !self.armed {
             return;
         }
-        let job = Job { cancel: self.cancel, _own: self.own.take() };
+        let job = Job { cancel: self.cancel, own: self.own.take() };
         match self.cancels.0.try_send(job) {
             // Closed: the node stops, and its clients ask elsewhere.
             Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => {}
@@ -96,12 +103,13 @@ async fn run<S: Submit>(
     stop: CancellationToken,
 ) {
     let mut in_flight = FuturesUnordered::new();
-    loop {
+    let mut more = true;
+    while more || !in_flight.is_empty() {
         tokio::select! {
             () = stop.cancelled() => return,
-            job = jobs.recv(), if in_flight.len() < IN_FLIGHT_MAX => match job {
+            job = jobs.recv(), if more && in_flight.len() < IN_FLIGHT_MAX => match job {
                 Some(job) => in_flight.push(cancel(node.clone(), job, round, total)),
-                None => return,
+                None => more = false,
             },
             Some(()) = in_flight.next() => {}
         }
@@ -109,20 +117,24 @@ async fn run<S: Submit>(
 }
 
 async fn cancel<S: Submit>(node: S, job: Job, round: Duration, total: Duration) {
-    let end = deadline_after(total);
+    let end = job.own.is_none().then(|| deadline_after(total));
+    let mut pause = RETRY_PAUSE;
     loop {
-        let deadline = deadline_after(round).min(end);
-        let pause = match node.submit(Operation::CancelAcquire(job.cancel), deadline).await {
+        let deadline = deadline_after(round);
+        let deadline = end.map_or(deadline, |end| end.min(deadline));
+        let advised = match node.submit(Operation::CancelAcquire(job.cancel), deadline).await {
             // A cancel is of the first level, and small.
             Ok(_) | Err(SubmitError::Stopping | SubmitError::TooLarge { .. } | SubmitError::Level { .. }) => return,
-            Err(SubmitError::NoLeader { retry_after }) => retry_after.max(RETRY_PAUSE),
-            Err(SubmitError::Busy { .. } | SubmitError::FateUnknown) => RETRY_PAUSE,
+            Err(SubmitError::NoLeader { retry_after }) => retry_after,
+            Err(SubmitError::Busy { .. } | SubmitError::FateUnknown) => Duration::ZERO,
         };
-        if time_until(end) <= pause {
+        let wait = pause.max(advised);
+        if end.is_some_and(|end| time_until(end) <= wait) {
             warn!(request = %job.cancel.request, attempt = job.cancel.attempt, "gave up cancelling a broken call");
             return;
         }
-        tokio::time::sleep(pause).await;
+        tokio::time::sleep(wait).await;
+        pause = (pause * 2).min(RETRY_PAUSE_MAX);
     }
 }
 
@@ -134,6 +146,7 @@ mod tests {
     use parking_lot::Mutex;
     use tokio::time::Instant;
 
+    use super::super::own_requests::OwnRequests;
     use super::*;
 
     /// Fails as often as told, then answers; tells what it was sent.
@@ -158,10 +171,14 @@ mod tests {
     const REQUEST: RequestId = RequestId { client: 1, counter: 1 };
 
     fn cancels(failures: u32) -> (Cancels, mpsc::UnboundedReceiver<Operation>) {
+        cancels_within(Duration::from_secs(60), failures)
+    }
+
+    fn cancels_within(total: Duration, failures: u32) -> (Cancels, mpsc::UnboundedReceiver<Operation>) {
         let (sent, received) = mpsc::unbounded_channel();
         let node = Flaky { failures: Arc::new(Mutex::new(failures)), sent };
         let stop = CancellationToken::new();
-        (Cancels::start(node, Duration::from_secs(1), Duration::from_secs(60), stop), received)
+        (Cancels::start(node, Duration::from_secs(1), total, stop), received)
     }
 
     #[tokio::test]
@@ -174,6 +191,31 @@ mod tests {
         }
         drop(cancels);
         assert_eq!(sent.recv().await, None, "answered, so not sent again");
+    }
+
+    /// The time that all attempts may take is over before the first one fails.
+    #[tokio::test]
+    async fn a_made_up_id_is_cancelled_however_long_it_takes_a_clients_own_within_a_bound() {
+        let (cancels, mut sent) = cancels_within(Duration::ZERO, 1);
+        drop(cancels.guard(REQUEST, 1, None));
+        drop(cancels);
+        assert!(sent.recv().await.is_some());
+        assert_eq!(sent.recv().await, None, "its client can cancel it");
+
+        let (cancels, mut sent) = cancels_within(Duration::ZERO, 3);
+        let requests = OwnRequests::new(1);
+        let own = requests.begin();
+        let counter = own.id().counter;
+        drop(cancels.guard(own.id(), 1, Some(own)));
+        for _ in 0..3 {
+            assert!(sent.recv().await.is_some());
+            assert_eq!(requests.begin().lowest_unanswered(), counter, "the mark stays below it");
+        }
+        assert!(sent.recv().await.is_some(), "the attempt that is answered");
+        drop(cancels);
+        assert_eq!(sent.recv().await, None, "answered, so not sent again");
+        let next = requests.begin();
+        assert_eq!(next.lowest_unanswered(), next.id().counter, "and no longer kept");
     }
 
     #[tokio::test]

@@ -23,7 +23,7 @@ use leasehold_consensus::Node;
 use leasehold_state_machine::Limits;
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use self::acquire::{Acquired, acquire_name};
+pub(crate) use self::acquire::acquire_name;
 pub(crate) use self::by_owner::{Acted, Unlocked};
 pub(crate) use self::cancel::CancelGuard;
 use self::cancel::Cancels;

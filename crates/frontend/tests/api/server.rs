@@ -87,7 +87,12 @@ impl Setup {
         let frontend = Frontend::new(self.options).unwrap();
         let node = Node::start(node_options, peer_listener, frontend.observer()).await.unwrap();
         let stop = CancellationToken::new();
-        let listeners = Listeners { grpc: listener, http: http_listener, redis: None };
+        let listeners = Listeners {
+            grpc: listener,
+            http: http_listener,
+            dapr: leasehold_frontend::DaprListeners::default(),
+            redis: None,
+        };
         let frontend = tokio::spawn(frontend.run(listeners, node.clone(), stop.clone()));
         Server { node, client, peer, http, stop, frontend, folder: self.folder }
     }

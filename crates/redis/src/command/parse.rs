@@ -44,9 +44,10 @@ pub fn parse(request: &Request) -> Result<Command, Reply> {
             Ok(Command::Eval { body: request.words[1].clone(), keys, args })
         }
         "evalsha" => {
-            let (keys, args) = keys_and_args(&args[1..])?;
+            // What can be no script's name is no script that is known, whatever is behind it.
             let no_script = || Reply::Error("NOSCRIPT No matching script. Please use EVAL.".into());
-            let sha1 = sha1_of_hex(&request.words[1]).ok_or_else(no_script)?;
+            let sha1 = sha1_of_hex(&args[0]).ok_or_else(no_script)?;
+            let (keys, args) = keys_and_args(&args[1..])?;
             Ok(Command::EvalSha { sha1, keys, args })
         }
         name => {

@@ -69,6 +69,8 @@ fn options_and_times_are_checked() {
     assert_eq!(error("SET k v PX"), "ERR syntax error");
     assert_eq!(error("SET k v NX XX"), "ERR syntax error");
     assert_eq!(error("SET k v PX 1 EX 1"), "ERR syntax error");
+    assert!(parse_line("SET k v PX 1 PX 2").is_ok());
+    assert_eq!(error("EXPIRE k 5 Foo"), "ERR Unsupported option Foo");
     assert_eq!(error("SET k v PX 1.5"), "ERR value is not an integer or out of range");
     assert_eq!(error("SET k v PX 0"), "ERR invalid expire time in 'set' command");
     assert_eq!(error("SET k v EX 9223372036854775807"), "ERR invalid expire time in 'set' command");
@@ -89,7 +91,7 @@ fn scripts_come_with_keys_and_arguments() {
     let name = sha1(b"return 1").to_string();
     let parsed = understood(&format!("EVALSHA {} 0", name.to_uppercase()));
     assert_eq!(parsed, Command::EvalSha { sha1: sha1(b"return 1"), keys: vec![], args: vec![] });
-    assert!(error("EVALSHA abc 0").starts_with("NOSCRIPT"));
+    assert!(error("EVALSHA abc x").starts_with("NOSCRIPT"));
     assert_eq!(understood("SCRIPT FLUSH ASYNC"), Command::Script(ScriptCommand::Flush));
     assert_eq!(error("SCRIPT KILL"), "ERR unknown subcommand 'KILL'. Try SCRIPT HELP.");
 }

@@ -249,3 +249,29 @@ fn circle_of_four_is_told_to_the_one_that_closes_it() {
         }
     }
 }
+
+/// Found by a random log: an actor that asks for several things at once comes into a cycle unseen, by an upgrade that is
+/// granted at once and that another request of the cycle waits for from then on. The next upgrade that has to wait is told.
+#[test]
+fn an_upgrade_is_told_of_a_cycle_that_its_actor_stands_in_already() {
+    let mut pair = Pair::founded();
+    pair.open(0, 1, 60_000);
+    let (x, z) = (Some("x"), Some("z"));
+    let shared = token(&pair.under(0, 1, x, "dd", S, Wait::Try));
+    token(&pair.under(0, 1, z, "c", X, Wait::Try));
+    let other = token(&pair.under(0, 1, z, "a", S, Wait::Try));
+    token(&pair.own(0, "a", S, Wait::Try));
+    for queued in [
+        // Somebody without an actor: z does not wait for x, behind whom it stands.
+        pair.own(0, "dd", X, WAIT),
+        pair.under(0, 1, z, "dd", S, WAIT),
+        pair.under(0, 1, x, "c", X, WAIT),
+    ] {
+        assert!(matches!(queued, Outcome::Queued(_)), "{queued:?}");
+    }
+    // x is the only holder, so it need not wait; z waits for it now, and it for z.
+    token(&pair.convert(1, shared, "dd", X, WAIT));
+    let Outcome::Deadlock(deadlock) = pair.convert(2, other, "a", X, WAIT) else { panic!("z is in a cycle") };
+    let steps: Vec<_> = deadlock.cycle.iter().map(|step| (step.actor.as_str(), step.name.as_str())).collect();
+    assert_eq!(steps, [("z", "dd"), ("x", "c")]);
+}

@@ -6,7 +6,11 @@
 //!
 //! Only a new wait can close a cycle, and the cycle goes through its actor: a grant out of the queue leaves every edge
 //! where it was, and a grant at once stands in nobody's way. An upgrade goes ahead of all who wait for its lock, so they all
-//! wait for it from then on.
+//! wait for it from then on; when it is granted at once its actor waits for nothing, and so stands in no cycle.
+//!
+//! That holds for actors that wait for one thing at a time, as tasks do. One that asks for an upgrade while another request of it
+//! waits may come into a cycle unseen, if the upgrade is granted at once. Its next upgrade that has to wait is told of it, whether
+//! or not it makes anything worse.
 
 use std::collections::{BTreeMap, VecDeque};
 

@@ -9,6 +9,7 @@ use std::process::Stdio;
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
+use crate::config::STORE_READY;
 use crate::exit::Failure;
 
 /// All nodes, their data in one temporary folder. Dropping it kills them.
@@ -88,7 +89,7 @@ impl Nodes {
             .arg("--data-dir")
             .arg(data_dir)
             .args(["--listen", &node.client, "--peer-listen", &node.peer, "--http-listen", &node.http])
-            .args(["--peers", &peers.join(","), "--bootstrap"])
+            .args(["--peers", &peers.join(","), "--bootstrap", "--dapr-store", STORE_READY])
             .stdin(Stdio::null())
             .stdout(log.try_clone().map_err(failed)?)
             .stderr(log)

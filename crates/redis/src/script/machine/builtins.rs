@@ -15,8 +15,8 @@ impl Machine<'_> {
             Builtin::StatusReply => self.single_field(line, "ok", arguments)?,
             Builtin::ErrorReply => self.single_field(line, "err", arguments)?,
             Builtin::ToNumber => self.number_of(line, arguments)?,
-            Builtin::ToString => self.string_of(line, self.argument(line, "tostring", arguments, 0)?)?,
-            Builtin::Type => Value::text(self.argument(line, "type", arguments, 0)?.type_name()),
+            Builtin::ToString => self.string_of(line, self.argument(line, "tostring", arguments)?)?,
+            Builtin::Type => Value::text(self.argument(line, "type", arguments)?.type_name()),
             Builtin::Unpack => return self.unpack(line, arguments),
             Builtin::Sub => self.sub(line, arguments)?,
             Builtin::Len => Value::Number(self.text_argument(line, "len", arguments, 0)?.bytes.len() as f64),
@@ -34,32 +34,34 @@ impl Machine<'_> {
         Ok(vec![value])
     }
 
-    fn argument<'v>(&self, line: u32, function: &str, arguments: &'v [Value], index: usize) -> Result<&'v Value, Stop> {
-        arguments.get(index).ok_or_else(|| self.bad_argument(line, function, index, "value expected"))
+    fn argument<'v>(&self, line: u32, function: &str, arguments: &'v [Value]) -> Result<&'v Value, Stop> {
+        let missing = || self.error(line, format_args!("bad argument #1 to '{function}' (value expected)"));
+        arguments.first().ok_or_else(missing)
     }
 
-    fn bad_argument(&self, line: u32, function: &str, index: usize, why: &str) -> Stop {
-        self.error(line, format_args!("bad argument #{} to '{function}' ({why})", index + 1))
+    fn bad_argument(&self, line: u32, function: &str, arguments: &[Value], index: usize, expected: &str) -> Stop {
+        let got = arguments.get(index).map_or("no value", Value::type_name);
+        let number = index + 1;
+        self.error(line, format_args!("bad argument #{number} to '{function}' ({expected} expected, got {got})"))
     }
 
     fn number_argument(&self, line: u32, function: &str, arguments: &[Value], index: usize) -> Result<f64, Stop> {
-        let value = arguments.get(index).unwrap_or(&Value::Nil);
-        let why = || self.bad_argument(line, function, index, "number expected");
-        value.number().ok_or_else(why)
+        let number = arguments.get(index).and_then(Value::number);
+        number.ok_or_else(|| self.bad_argument(line, function, arguments, index, "number"))
     }
 
     fn text_argument(&self, line: u32, function: &str, arguments: &[Value], index: usize) -> Result<Text, Stop> {
         match arguments.get(index) {
             Some(Value::Text(text)) => Ok(text.clone()),
             Some(Value::Number(number)) => Ok(text_of(*number)),
-            _ => Err(self.bad_argument(line, function, index, "string expected")),
+            _ => Err(self.bad_argument(line, function, arguments, index, "string")),
         }
     }
 
     fn table_argument(&self, line: u32, function: &str, arguments: &[Value]) -> Result<usize, Stop> {
         match arguments.first() {
             Some(Value::Table(table)) => Ok(*table),
-            _ => Err(self.bad_argument(line, function, 0, "table expected")),
+            _ => Err(self.bad_argument(line, function, arguments, 0, "table")),
         }
     }
 
@@ -87,7 +89,7 @@ impl Machine<'_> {
     }
 
     fn number_of(&mut self, line: u32, arguments: &[Value]) -> Result<Value, Stop> {
-        let value = self.argument(line, "tonumber", arguments, 0)?;
+        let value = self.argument(line, "tonumber", arguments)?;
         match arguments.get(1) {
             None | Some(Value::Nil) => {}
             Some(Value::Number(10.0)) => {}

@@ -18,8 +18,7 @@ impl Machine<'_> {
         match value {
             Value::Nil | Value::Boolean(false) => Ok(Reply::Nil),
             Value::Boolean(true) => Ok(Reply::Integer(1)),
-            // Whatever is behind the point is cut off.
-            Value::Number(number) => Ok(Reply::Integer(*number as i64)),
+            Value::Number(number) => Ok(Reply::Integer(truncated(*number))),
             Value::Text(text) => {
                 self.take_memory(text.bytes.len())?;
                 Ok(Reply::Bulk(text.bytes.clone()))
@@ -50,4 +49,10 @@ impl Machine<'_> {
         }
         Ok(Reply::Array(items))
     }
+}
+
+/// A number without what is behind its point. What is none, or too great, is what C makes of it on common machines.
+fn truncated(number: f64) -> i64 {
+    let is_in_range = number >= i64::MIN as f64 && number < -(i64::MIN as f64);
+    if is_in_range { number as i64 } else { i64::MIN }
 }

@@ -11,6 +11,8 @@ fn integers(numbers: &[i64]) -> Reply {
 fn values_become_replies_as_in_redis() {
     assert_eq!(returned("return 3.99"), Reply::Integer(3));
     assert_eq!(returned("return -3.99"), Reply::Integer(-3));
+    assert_eq!(returned("return 1 % 0"), Reply::Integer(i64::MIN));
+    assert_eq!(returned("return 2 ^ 63"), Reply::Integer(i64::MIN));
     assert_eq!(returned("return '3.99'"), Reply::text("3.99"));
     assert_eq!(returned("return true"), Reply::Integer(1));
     assert_eq!(returned("return false"), Reply::Nil);
