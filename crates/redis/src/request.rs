@@ -186,6 +186,11 @@ impl Decoder {
 
 /// A number as Redis writes it, and no other way: no plus sign, no zeros before it.
 pub(crate) fn canonical_integer(text: &[u8]) -> Option<i64> {
+    /// A sign, and the digits of the greatest number.
+    const DIGITS_MAX: usize = 20;
+    if text.len() > DIGITS_MAX {
+        return None;
+    }
     let number: i64 = std::str::from_utf8(text).ok()?.parse().ok()?;
     let digits = text.strip_prefix(b"-").unwrap_or(text);
     let canonical = match digits.first()? {

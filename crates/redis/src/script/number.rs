@@ -5,8 +5,14 @@ pub(super) const DIGITS_IN_TEXT: usize = 14;
 /// Significant digits where a number is an argument of a command.
 pub(super) const DIGITS_IN_ARGUMENT: usize = 17;
 
+/// Longest text that is a number, in bytes: whoever sends more digits wants to keep somebody busy.
+const TEXT_BYTES_MAX: usize = 512;
+
 /// The number that a text is, blanks around it apart.
 pub(super) fn parse(text: &[u8]) -> Option<f64> {
+    if text.len() > TEXT_BYTES_MAX {
+        return None;
+    }
     let text = std::str::from_utf8(text).ok()?.trim_matches([' ', '\t', '\n', '\r', '\u{b}', '\u{c}']);
     let (negative, digits) = match text.strip_prefix(['-', '+']) {
         Some(digits) => (text.starts_with('-'), digits),
@@ -85,5 +91,6 @@ mod tests {
         for no in [&b""[..], b"x", b"1x", b"inf", b"nan", b"--1", b"0x", b"1 2", b"\xff"] {
             assert_eq!(parse(no), None, "{no:?}");
         }
+        assert_eq!(parse(&[b'0'; 513]), None);
     }
 }

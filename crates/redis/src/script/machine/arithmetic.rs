@@ -53,21 +53,12 @@ impl Machine<'_> {
         Ok(Value::Boolean(less))
     }
 
-    pub(super) fn operand(&mut self, line: u32, value: &Value) -> Result<f64, Stop> {
-        if let Value::Text(text) = value {
-            self.step_bytes(text.bytes.len())?;
-        }
+    pub(super) fn operand(&self, line: u32, value: &Value) -> Result<f64, Stop> {
         let name = value.type_name();
         value.number().ok_or_else(|| self.error(line, format_args!("attempt to perform arithmetic on a {name} value")))
     }
 
-    pub(super) fn arithmetic(
-        &mut self,
-        line: u32,
-        operator: Binary,
-        left: &Value,
-        right: &Value,
-    ) -> Result<Value, Stop> {
+    pub(super) fn arithmetic(&self, line: u32, operator: Binary, left: &Value, right: &Value) -> Result<Value, Stop> {
         let (left, right) = (self.operand(line, left)?, self.operand(line, right)?);
         Ok(Value::Number(match operator {
             Binary::Add => left + right,

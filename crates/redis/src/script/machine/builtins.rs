@@ -88,15 +88,12 @@ impl Machine<'_> {
         Ok(table)
     }
 
-    fn number_of(&mut self, line: u32, arguments: &[Value]) -> Result<Value, Stop> {
+    fn number_of(&self, line: u32, arguments: &[Value]) -> Result<Value, Stop> {
         let value = self.argument(line, "tonumber", arguments)?;
         match arguments.get(1) {
             None | Some(Value::Nil) => {}
             Some(Value::Number(10.0)) => {}
             Some(_) => return Err(self.not_understood(line, "'tonumber' with another base than 10")),
-        }
-        if let Value::Text(text) = value {
-            self.step_bytes(text.bytes.len())?;
         }
         Ok(value.number().map_or(Value::Nil, Value::Number))
     }

@@ -69,17 +69,18 @@ impl Machine<'_> {
     }
 
     /// The indices of keys that came with the script: only those have been looked at.
-    fn declared(&self, line: u32, keys: &[Bytes]) -> Result<Vec<usize>, Stop> {
-        let index = |key: &Bytes| {
-            self.key_indices.get(key).copied().ok_or_else(|| {
+    fn declared(&mut self, line: u32, keys: &[Bytes]) -> Result<Vec<usize>, Stop> {
+        let mut indices = Vec::with_capacity(keys.len());
+        for key in keys {
+            self.step_bytes(key.len())?;
+            let Some(index) = self.key_indices.get(key) else {
                 let key = shown(key);
-                self.refused(
-                    "undeclared_key",
-                    format_args!("on line {line} it uses the key '{key}', which is not in KEYS"),
-                )
-            })
-        };
-        keys.iter().map(index).collect()
+                let what = format!("on line {line} it uses the key '{key}', which is not in KEYS");
+                return Err(self.refused("undeclared_key", what));
+            };
+            indices.push(*index);
+        }
+        Ok(indices)
     }
 
     /// A reply as a value; what was read from a key remembers which.
