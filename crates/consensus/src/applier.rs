@@ -79,8 +79,8 @@ impl Applier {
         })?;
         if batch.stamped_by == entry.leader {
             // Before `now` moves on: what exceeds the clamp is dropped for ever.
-            let now = self.shared.now();
-            self.shared.leader_clock.lock().advance(now, self.shared.clock.monotonic());
+            let (now, pending) = (self.shared.now(), self.shared.earliest_deadline().is_some());
+            self.shared.leader_clock.lock().advance(now, self.shared.clock.monotonic(), pending);
         }
         let mut state = self.shared.state.write();
         // Before anything of it is applied: half an entry would be a state that no other node has.

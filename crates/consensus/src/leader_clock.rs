@@ -14,7 +14,7 @@ const STEP_MICROS_MAX: u64 = STEP_MS_MAX * MICROS_PER_MS;
 pub(crate) struct LeaderClock {
     drift_max_ppm: u32,
     running: Option<Running>,
-    /// Time that was dropped so far, for the metric.
+    /// Time that was dropped so far while something could have run out, for the metric.
     dropped: Duration,
 }
 
@@ -52,8 +52,9 @@ impl LeaderClock {
     }
 
     /// The clock's reading at real time `real`, in µs of log time, after clamping it to `applied + max_step`. Called before
-    /// every stamp, and before the applied `now` moves on: else what had been held up would be caught up in steps.
-    pub(crate) fn advance(&mut self, applied: LogTime, real: Duration) -> Option<u64> {
+    /// every stamp, and before the applied `now` moves on: else what had been held up would be caught up in steps. With nothing
+    /// `pending` nobody is owed what is dropped: the log of an idle cluster stands still.
+    pub(crate) fn advance(&mut self, applied: LogTime, real: Duration, pending: bool) -> Option<u64> {
         let running = self.running.as_mut()?;
         let elapsed = real.saturating_sub(running.base_at).as_micros();
         let slowed = elapsed * u128::from(1_000_000 - self.drift_max_ppm) / 1_000_000;
@@ -62,15 +63,17 @@ impl LeaderClock {
         if reading <= bound {
             return Some(reading);
         }
-        self.dropped += Duration::from_micros(reading - bound);
+        if pending {
+            self.dropped += Duration::from_micros(reading - bound);
+        }
         running.base_micros = bound;
         running.base_at = real;
         Some(bound)
     }
 
     /// Log time to write into an entry, rounded down, and the leader id it is stamped under.
-    pub(crate) fn stamp(&mut self, applied: LogTime, real: Duration) -> Option<(LogTime, LeaderStamp)> {
-        let micros = self.advance(applied, real)?;
+    pub(crate) fn stamp(&mut self, applied: LogTime, real: Duration, pending: bool) -> Option<(LogTime, LeaderStamp)> {
+        let micros = self.advance(applied, real, pending)?;
         Some((LogTime(micros / MICROS_PER_MS), self.leader()?))
     }
 
@@ -84,7 +87,7 @@ impl LeaderClock {
         Some(at.saturating_sub(real))
     }
 
-    /// Time that was dropped since the process started.
+    /// Time that was dropped since the process started, while something was pending.
     pub(crate) fn dropped(&self) -> Duration {
         self.dropped
     }
@@ -105,28 +108,35 @@ mod tests {
     #[test]
     fn starts_at_applied_time_and_runs_slower_by_the_drift_bound() {
         let mut clock = clock();
-        assert_eq!(clock.stamp(LogTime(5_000), Duration::from_secs(100)), Some((LogTime(5_000), LEADER)));
-        assert_eq!(clock.stamp(LogTime(5_000), Duration::from_millis(100_500)), Some((LogTime(5_499), LEADER)));
+        assert_eq!(clock.stamp(LogTime(5_000), Duration::from_secs(100), true), Some((LogTime(5_000), LEADER)));
+        assert_eq!(clock.stamp(LogTime(5_000), Duration::from_millis(100_500), true), Some((LogTime(5_499), LEADER)));
     }
 
     #[test]
     fn a_stamp_leads_applied_time_by_one_step_at_most_and_the_rest_is_dropped() {
         let mut clock = clock();
-        assert_eq!(clock.stamp(LogTime(5_000), Duration::from_secs(130)), Some((LogTime(6_000), LEADER)));
+        assert_eq!(clock.stamp(LogTime(5_000), Duration::from_secs(130), true), Some((LogTime(6_000), LEADER)));
         assert!(clock.dropped() > Duration::from_secs(28));
         // The entry is applied at once; nothing of the 29 s comes back.
-        assert_eq!(clock.stamp(LogTime(6_000), Duration::from_millis(130_010)), Some((LogTime(6_009), LEADER)));
+        assert_eq!(clock.stamp(LogTime(6_000), Duration::from_millis(130_010), true), Some((LogTime(6_009), LEADER)));
+    }
+
+    #[test]
+    fn what_is_dropped_while_nothing_is_pending_is_not_told() {
+        let mut clock = clock();
+        assert_eq!(clock.stamp(LogTime(5_000), Duration::from_secs(130), false), Some((LogTime(6_000), LEADER)));
+        assert_eq!(clock.dropped(), Duration::ZERO);
     }
 
     #[test]
     fn an_outage_under_a_surviving_leader_is_not_counted() {
         // etcd-like schedule: an entry was stamped before the quorum was lost and commits 30 s later.
         let mut clock = clock();
-        let (first, _) = clock.stamp(LogTime(5_000), Duration::from_millis(100_100)).unwrap();
-        clock.advance(LogTime(5_000), Duration::from_secs(130));
-        let (next, _) = clock.stamp(first, Duration::from_millis(130_001)).unwrap();
+        let (first, _) = clock.stamp(LogTime(5_000), Duration::from_millis(100_100), true).unwrap();
+        clock.advance(LogTime(5_000), Duration::from_secs(130), true);
+        let (next, _) = clock.stamp(first, Duration::from_millis(130_001), true).unwrap();
         assert!(next.0 <= 5_000 + STEP_MS_MAX + 1, "{next}");
-        let (later, _) = clock.stamp(next, Duration::from_millis(130_051)).unwrap();
+        let (later, _) = clock.stamp(next, Duration::from_millis(130_051), true).unwrap();
         assert!(later.0 - next.0 <= 50, "{later} after {next}");
     }
 
@@ -134,9 +144,9 @@ mod tests {
     fn reading_it_often_does_not_stop_it() {
         let mut clock = clock();
         for micros in 0..200_000_u64 {
-            clock.advance(LogTime(5_000), Duration::from_micros(100_000_000 + micros));
+            clock.advance(LogTime(5_000), Duration::from_micros(100_000_000 + micros), true);
         }
-        let (stamp, _) = clock.stamp(LogTime(5_000), Duration::from_millis(100_200)).unwrap();
+        let (stamp, _) = clock.stamp(LogTime(5_000), Duration::from_millis(100_200), true).unwrap();
         assert!((5_198..=5_200).contains(&stamp.0), "{stamp}");
     }
 
@@ -145,9 +155,10 @@ mod tests {
         let mut clock = clock();
         let start = Duration::from_secs(100);
         let wait = clock.until_past(LogTime(5_700), start).unwrap();
-        let (stamp, _) = clock.stamp(LogTime(5_000), start + wait).unwrap();
+        let (stamp, _) = clock.stamp(LogTime(5_000), start + wait, true).unwrap();
         assert_eq!(stamp, LogTime(5_701));
-        let (before, _) = self::clock().stamp(LogTime(5_000), start + wait - Duration::from_micros(1_100)).unwrap();
+        let (before, _) =
+            self::clock().stamp(LogTime(5_000), start + wait - Duration::from_micros(1_100), true).unwrap();
         assert!(before <= LogTime(5_700));
     }
 
@@ -155,9 +166,9 @@ mod tests {
     fn another_leader_id_starts_anew_and_the_same_one_does_not() {
         let mut clock = clock();
         clock.start(LEADER, LogTime(9_000), Duration::from_secs(101));
-        assert_eq!(clock.stamp(LogTime(5_000), Duration::from_secs(100)).unwrap().0, LogTime(5_000));
+        assert_eq!(clock.stamp(LogTime(5_000), Duration::from_secs(100), true).unwrap().0, LogTime(5_000));
         let next = LeaderStamp { term: 4, node: 1 };
         clock.start(next, LogTime(9_000), Duration::from_secs(101));
-        assert_eq!(clock.stamp(LogTime(9_000), Duration::from_secs(101)), Some((LogTime(9_000), next)));
+        assert_eq!(clock.stamp(LogTime(9_000), Duration::from_secs(101), true), Some((LogTime(9_000), next)));
     }
 }

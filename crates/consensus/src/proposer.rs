@@ -292,7 +292,8 @@ impl Proposer {
             self.take_batch()
         };
         let real = self.shared.clock.monotonic();
-        let stamp = self.shared.leader_clock.lock().stamp(self.shared.now(), real);
+        let pending = self.shared.earliest_deadline().is_some();
+        let stamp = self.shared.leader_clock.lock().stamp(self.shared.now(), real, pending);
         let Some((at, leader)) = stamp.filter(|(_, leader)| Some(*leader) == self.leading) else {
             replies.into_iter().for_each(|reply| reply.send(Fate::NotLeader));
             return Ok(false);

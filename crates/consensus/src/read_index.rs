@@ -84,6 +84,7 @@ async fn ask(raft: &Raft, shared: &Shared, leadership: &Leadership, transport: &
 /// A read index of this node as the leader: its leadership is confirmed by a quorum after this call began.
 pub(crate) async fn confirm(raft: &Raft, shared: &Shared) -> Option<ReadPoint> {
     let linearizer = raft.get_read_linearizer(ReadPolicy::ReadIndex).await.ok()?;
-    let clock = shared.leader_clock.lock().stamp(shared.now(), shared.clock.monotonic()).map(|(at, _)| at);
+    let pending = shared.earliest_deadline().is_some();
+    let clock = shared.leader_clock.lock().stamp(shared.now(), shared.clock.monotonic(), pending).map(|(at, _)| at);
     Some(ReadPoint { index: linearizer.read_log_id().index(), clock })
 }

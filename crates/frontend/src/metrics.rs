@@ -121,7 +121,9 @@ struct Meter {
 }
 
 /// Looking a metric up by its labels allocates; calls come by the ten thousand.
-static METERS: LazyLock<RwLock<HashMap<(Door, &'static str), Arc<Meter>>>> = LazyLock::new(RwLock::default);
+static METERS: LazyLock<RwLock<Meters>> = LazyLock::new(RwLock::default);
+
+type Meters = HashMap<(Door, &'static str), Arc<Meter>>;
 
 impl Meter {
     fn of(door: Door, call: &'static str) -> Arc<Self> {
