@@ -94,10 +94,10 @@ fn a_port_in_use_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    for flag in ["listen", "peer-listen", "http-listen"] {
+    for flag in ["listen", "peer-listen", "http-listen", "redis-listen"] {
         let mut command = leasehold();
         command.args(["serve", "--node-id", "1", "--peers", "1=127.0.0.1:1", "--data-dir"]).arg(folder.path());
-        for other in ["listen", "peer-listen", "http-listen"] {
+        for other in ["listen", "peer-listen", "http-listen", "redis-listen"] {
             command.arg(format!("--{other}={}", if other == flag { &address } else { "127.0.0.1:0" }));
         }
         let (code, said) = refusal(&mut command);
@@ -146,6 +146,34 @@ fn a_node_starts_serves_and_stops_when_told() {
     }
 }
 
+/// Sends inline commands, and reads so many lines of reply.
+fn redis(address: &str, commands: &str, lines: usize) -> Vec<String> {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    stream.write_all(commands.as_bytes()).unwrap();
+    BufReader::new(stream).lines().take(lines).map(Result::unwrap).collect()
+}
+
+#[test]
+fn the_redis_protocol_is_served_where_it_is_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_closed, said) = Server::start(serve(&folder.path().join("closed")));
+    assert!(said.get("redis").is_none(), "{said}");
+
+    let config = folder.path().join("leasehold.toml");
+    std::fs::write(&config, "[redis]\nlisten = '127.0.0.1:1'\n[[redis.passwords]]\npassword = 'sesame'\n").unwrap();
+    let mut command = serve(&folder.path().join("open"));
+    command.arg("--config").arg(&config).env("LEASEHOLD_REDIS_LISTEN", "127.0.0.1:0");
+    let (mut server, said) = Server::start(command);
+    until_ready(said["http"].as_str().unwrap());
+    let address = said["redis"].as_str().unwrap();
+    let replies = redis(address, "PING\r\nAUTH sesame\r\nSET k me NX PX 60000\r\nGET k\r\n", 5);
+    assert_eq!(replies, ["-NOAUTH Authentication required.", "+OK", "+OK", "$2", "me"]);
+    let (code, rest) = server.end_by(Signal::TERM);
+    assert_eq!(code, 0, "{rest}");
+    assert!(!rest.contains("sesame"), "{rest}");
+}
+
 #[test]
 fn a_node_that_cannot_follow_its_cluster_says_what_to_do() {
     let folder = tempfile::tempdir().unwrap();
@@ -185,10 +213,16 @@ fn dev_tells_how_to_use_it_and_leaves_nothing_behind() {
     out.read_line(&mut line).unwrap();
     assert!(line.contains("is ready"), "{line}");
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    let mut text = String::new();
+    while !text.contains("redis-cli -p ") {
+        assert!(out.read_line(&mut text).unwrap() > 0, "{text}");
+    }
+    let port = text.split("redis-cli -p ").nth(1).unwrap().split(' ').next().unwrap();
+    assert_eq!(redis(&format!("127.0.0.1:{port}"), "SET a-lock me NX PX 60000\r\n", 1), ["+OK"]);
     kill_process(Pid::from_child(&child), Signal::INT).unwrap();
     let mut rest = String::new();
     out.read_to_string(&mut rest).unwrap();
-    assert!(rest.contains("leasehold acquire"), "{rest}");
+    assert!(text.contains("leasehold acquire"), "{text}{rest}");
     assert_eq!(child.wait().unwrap().code(), Some(0));
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "the data is gone");
 }

@@ -1,6 +1,7 @@
 //! One connection: bytes in, replies out, strictly in order, everything within bounds.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,6 +9,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use leasehold_consensus::clock::{deadline_after, time_until};
 use leasehold_redis::{Decoder, Reply, Request};
+use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -162,16 +164,26 @@ impl Connection {
         Ok(())
     }
 
-    /// Whether the client has shut down its sending side, or gone, while it was being answered.
+    /// Whether the client has shut down its sending side, or gone, while it was being answered. What it sent meanwhile is read, as far
+    /// as it may be, to see the end behind it.
     fn look_whether_all_is_sent(&mut self) -> io::Result<()> {
-        if self.sent_all || self.input.len() >= Decoder::REQUEST_BYTES_MAX {
-            return Ok(());
-        }
-        self.input.reserve(READ_BYTES);
-        match self.stream.try_read_buf(&mut self.input) {
-            Ok(read) => self.sent_all = read == 0,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => return Err(error),
+        let mut byte = [MaybeUninit::uninit()];
+        while !self.sent_all {
+            // Asks the kernel, not what the runtime last heard of it.
+            match SockRef::from(&self.stream).peek(&mut byte) {
+                Ok(0) => self.sent_all = true,
+                Ok(_) if self.input.len() >= Decoder::REQUEST_BYTES_MAX => return Ok(()),
+                Ok(_) => {
+                    self.input.reserve(READ_BYTES);
+                    match self.stream.try_read_buf(&mut self.input) {
+                        Ok(_) => {}
+                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                        Err(error) => return Err(error),
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(error),
+            }
         }
         Ok(())
     }

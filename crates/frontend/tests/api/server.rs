@@ -28,6 +28,8 @@ pub(crate) struct Server {
     pub(crate) client: SocketAddr,
     pub(crate) peer: SocketAddr,
     pub(crate) http: SocketAddr,
+    #[allow(dead_code, reason = "for the suite of that door")]
+    pub(crate) redis: SocketAddr,
     pub(crate) stop: CancellationToken,
     frontend: JoinHandle<Result<(), FrontendError>>,
     folder: Arc<TempDir>,
@@ -66,10 +68,11 @@ impl Setup {
 
     async fn launch(self) -> Server {
         let bind = || TcpListener::bind("127.0.0.1:0");
-        let (listener, peer_listener, http_listener) =
-            (bind().await.unwrap(), bind().await.unwrap(), bind().await.unwrap());
+        let (listener, peer_listener) = (bind().await.unwrap(), bind().await.unwrap());
+        let (http_listener, redis_listener) = (bind().await.unwrap(), bind().await.unwrap());
         let address = |listener: &TcpListener| listener.local_addr().unwrap();
         let (client, peer, http) = (address(&listener), address(&peer_listener), address(&http_listener));
+        let redis = address(&redis_listener);
         let mut peers: BTreeMap<u64, String> = self.others.iter().map(|(id, at)| (*id, (*at).to_owned())).collect();
         peers.insert(1, peer.to_string());
         let node_options = NodeOptions {
@@ -91,10 +94,10 @@ impl Setup {
             grpc: listener,
             http: http_listener,
             dapr: leasehold_frontend::DaprListeners::default(),
-            redis: None,
+            redis: Some(redis_listener),
         };
         let frontend = tokio::spawn(frontend.run(listeners, node.clone(), stop.clone()));
-        Server { node, client, peer, http, stop, frontend, folder: self.folder }
+        Server { node, client, peer, http, redis, stop, frontend, folder: self.folder }
     }
 }
 
