@@ -12,8 +12,8 @@ impl Machine<'_> {
         let value = match builtin {
             Builtin::Call => self.call(line, arguments)?,
             Builtin::ProtectedCall => self.protected_call(line, arguments)?,
-            Builtin::StatusReply => self.single_field(line, "ok", arguments)?,
-            Builtin::ErrorReply => self.single_field(line, "err", arguments)?,
+            Builtin::StatusReply => self.single_field("ok", arguments)?,
+            Builtin::ErrorReply => self.single_field("err", arguments)?,
             Builtin::ToNumber => self.number_of(line, arguments)?,
             Builtin::ToString => self.string_of(line, self.argument(line, "tostring", arguments)?)?,
             Builtin::Type => Value::text(self.argument(line, "type", arguments)?.type_name()),
@@ -66,9 +66,10 @@ impl Machine<'_> {
     }
 
     /// `redis.status_reply` and `redis.error_reply`.
-    fn single_field(&mut self, line: u32, field: &'static str, arguments: &[Value]) -> Result<Value, Stop> {
+    fn single_field(&mut self, field: &'static str, arguments: &[Value]) -> Result<Value, Stop> {
         let [Value::Text(text)] = arguments else {
-            return Err(self.error(line, "wrong number or type of arguments"));
+            // Redis gives this error as a value.
+            return self.table_of("err", Value::text("ERR wrong number or type of arguments"));
         };
         let mut text = text.clone();
         if field == "err" {
@@ -166,6 +167,9 @@ impl Machine<'_> {
                 Some(b'%') => {
                     out.push(b'%');
                     continue;
+                }
+                Some(b's') if next >= arguments.len() => {
+                    return Err(self.error(line, format_args!("bad argument #{} to 'format' (no value)", next + 1)));
                 }
                 Some(b's') => {
                     let text = self.text_argument(line, "format", arguments, next)?;

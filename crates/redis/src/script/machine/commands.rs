@@ -47,7 +47,7 @@ impl Machine<'_> {
             });
         }
         let Some((name, args)) = words.split_first() else {
-            return Ok(Err("ERR Please specify at least one argument for this redis.call() call".into()));
+            return Ok(Err("ERR Please specify at least one argument for this redis lib call".into()));
         };
         let Some(spec) = Spec::find(name).filter(|spec| spec.has_keys()) else {
             let what = format!("the command '{}', which a script cannot call here", shown(name));

@@ -134,7 +134,8 @@ impl Machine<'_> {
                 Err(self.not_understood(line, format_args!("a {} as the index of a table", key.type_name())))
             }
             _ if self.tables[*table].set(key, value) => Ok(()),
-            _ => Err(self.error(line, "table index is nil or NaN")),
+            Value::Nil => Err(self.error(line, "table index is nil")),
+            _ => Err(self.error(line, "table index is NaN")),
         }
     }
 

@@ -87,7 +87,7 @@ impl Machine<'_> {
                 return self.inner_block(otherwise, frame);
             }
             StatementKind::Count { slot, from, to, step, body } => {
-                let from = self.bound("initial", from, frame)?;
+                let from = self.bound("initial value", from, frame)?;
                 let to = self.bound("limit", to, frame)?;
                 let step = step.as_ref().map_or(Ok(1.0), |step| self.bound("step", step, frame))?;
                 return self.count(*slot, (from, to, step), body, frame);
@@ -123,7 +123,7 @@ impl Machine<'_> {
     /// One of the three numbers of a loop that counts.
     fn bound(&mut self, which: &str, expression: &Expression, frame: &mut Frame) -> Result<f64, Stop> {
         let value = self.value(expression, frame)?;
-        value.number().ok_or_else(|| self.error(expression.line, format_args!("'for' {which} value must be a number")))
+        value.number().ok_or_else(|| self.error(expression.line, format_args!("'for' {which} must be a number")))
     }
 
     fn count(

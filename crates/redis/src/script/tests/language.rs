@@ -131,6 +131,9 @@ fn mistakes_at_run_time_are_errors_that_redis_would_give() {
     assert!(text("return #5").contains("attempt to get length of a number value"));
     assert!(text("return redis.call('GET')").starts_with("ERR Wrong number of args calling Redis command from script"));
     assert!(text("return redis.call('SET', KEYS[1], nil)").contains("arguments must be strings or integers"));
+    assert!(text("for i = 1, 'x' do end").contains("'for' limit must be a number"));
+    assert!(text("local t = {} t[nil] = 1").contains("table index is nil"));
+    assert_eq!(text("return redis.status_reply(1)"), "ERR wrong number or type of arguments");
     assert!(text("return redis.call()").contains("Please specify at least one argument"));
 }
 
