@@ -3,13 +3,14 @@
 
 mod judge;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use leasehold_testkit::clients::tools::{self, Runner};
-use leasehold_testkit::clients::{Program, RedisOptions, RedisServer};
+use leasehold_testkit::clients::{Program, RedisOptions, RedisServer, RespConnection};
 use leasehold_testkit::cluster::{Cluster, ClusterOptions, eventually, leasehold_binary};
 use leasehold_tests::alone;
 
@@ -21,9 +22,9 @@ const BEHAVIOURS_MAX: Duration = Duration::from_secs(120);
 const WORKLOAD_MAX: Duration = Duration::from_secs(90);
 /// Few, so that they are contended.
 const LOCKS: [&str; 3] = ["contended-a", "contended-b", "contended-c"];
-const WORKERS: usize = 3;
+const WORKERS: usize = 4;
 /// Holds of every program before the leader is killed, after that, and after it is back.
-const HOLDS: usize = 12;
+const HOLDS: usize = 25;
 
 /// What runs a library's programs.
 struct Library {
@@ -64,6 +65,16 @@ impl Library {
     }
 
     fn start(&self, arguments: &[String], addresses: &[String], cluster: Option<&Cluster>) -> Result<Program> {
+        self.start_with(arguments, addresses, cluster, &[])
+    }
+
+    fn start_with(
+        &self,
+        arguments: &[String],
+        addresses: &[String],
+        cluster: Option<&Cluster>,
+        environment: &[(&str, &str)],
+    ) -> Result<Program> {
         let mut command: Command = self.runner.command();
         command.args(arguments).env("LEASEHOLD_REDIS", addresses.join(","));
         command.env("LEASEHOLD_LOCKS", LOCKS.join(",")).env("LEASEHOLD_WORKERS", WORKERS.to_string());
@@ -73,8 +84,15 @@ impl Library {
                 .env("LEASEHOLD_ENDPOINTS", cluster.endpoints().join(",")),
             None => command.env_remove("LEASEHOLD_BIN"),
         };
+        command.envs(environment.iter().copied());
         Program::start(self.name, command)
     }
+}
+
+/// All that are there.
+fn libraries() -> Result<Vec<Library>> {
+    let libraries = [Library::redis_py()?, Library::redlock()?, Library::redsync()?, Library::lock_redis()?];
+    Ok(libraries.into_iter().flatten().collect())
 }
 
 fn with_redis() -> ClusterOptions {
@@ -123,10 +141,36 @@ async fn the_lock_component_of_a_dapr_sidecar_behaves_as_on_redis_through_every_
     behaves(Library::lock_redis()?).await
 }
 
+/// With a password the same libraries are in a namespace of their own, and without it nowhere.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_password_leads_every_library_to_its_namespace() -> Result<()> {
+    let libraries = libraries()?;
+    if libraries.is_empty() {
+        return Ok(());
+    }
+    let _alone = alone().await;
+    let config = ["[[redis.passwords]]", "password = \"open sesame\"", "namespace = \"orders\""];
+    let config = config.map(str::to_owned).to_vec();
+    let cluster = Cluster::start(ClusterOptions { nodes: 1, config, ..with_redis() }).await?;
+    let addresses = redis_addresses(&cluster);
+    let mut programs = Vec::new();
+    for library in &libraries {
+        // What the native API shows is looked for in that namespace.
+        let environment = [("LEASEHOLD_REDIS_PASSWORD", "open sesame"), ("LEASEHOLD_NAMESPACE", "orders")];
+        programs.push(library.start_with(&library.behaviours, &addresses, Some(&cluster), &environment)?);
+    }
+    for program in programs {
+        program.finish(BEHAVIOURS_MAX).await?;
+    }
+    let mut stranger = RespConnection::connect(&addresses[0]).await?;
+    let answer = stranger.call(&["SET", "a", "me", "NX", "PX", "1000"]).await?;
+    ensure!(answer.starts_with(b"-NOAUTH"), "{}", String::from_utf8_lossy(&answer));
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_two_libraries_hold_a_lock_at_once_while_the_leader_is_killed() -> Result<()> {
-    let libraries = [Library::redis_py()?, Library::redlock()?, Library::redsync()?, Library::lock_redis()?];
-    let libraries: Vec<Library> = libraries.into_iter().flatten().collect();
+    let libraries = libraries()?;
     if libraries.is_empty() {
         return Ok(());
     }
@@ -148,6 +192,7 @@ async fn no_two_libraries_hold_a_lock_at_once_while_the_leader_is_killed() -> Re
         }
     }
     let kept = keep(&holds)?;
+    tell(&holds);
     judge(&holds, addresses.len(), "redis").with_context(|| format!("the holds are kept in {kept}"))
 }
 
@@ -177,6 +222,19 @@ async fn progress(programs: &mut [Program], when: &str) -> Result<()> {
         }
     };
     eventually(WORKLOAD_MAX, "every program takes locks", reached).await.and_then(|done| done).context(when.to_owned())
+}
+
+#[expect(clippy::print_stderr, reason = "what was shown belongs to the output")]
+fn tell(holds: &[Hold]) {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for hold in holds {
+        let library = hold.worker.trim_end_matches(|c: char| c.is_ascii_digit()).trim_end_matches('-');
+        *counts.entry(library).or_default() += 1;
+    }
+    let mut entered: Vec<u64> = holds.iter().map(|hold| hold.entered).collect();
+    entered.sort_unstable();
+    let gap = entered.windows(2).map(|pair| pair[1] - pair[0]).max().map(Duration::from_nanos);
+    eprintln!("holds: {counts:?}; the longest time without a new one: {gap:?}");
 }
 
 fn keep(holds: &[Hold]) -> Result<String> {

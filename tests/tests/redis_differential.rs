@@ -18,7 +18,7 @@ use differential::scripts::SCRIPTS;
 /// What differs in times: how long a command may take on a busy machine.
 const TOLERANCE_MS: i64 = 10_000;
 const STEPS: usize = 350;
-const SEEDS: u64 = 8;
+const SEEDS: u64 = 12;
 const CONNECTIONS: usize = 3;
 const SHORT_TTL_MS: &str = "150";
 /// Commands that an error shows, the last ones.
@@ -161,7 +161,7 @@ fn times_are_near(redis: &[u8], node: &[u8]) -> bool {
 
 /// Policies as Redis has none.
 fn options(nodes: u64) -> ClusterOptions {
-    let config = ["[redis]", "set-without-ttl = \"allow\"", "delete-without-owner = \"allow\""];
+    let config = ["[redis]", "set-without-ttl = \"allow\"", "del-without-owner-check = \"allow\""];
     ClusterOptions { nodes, redis: true, config: config.map(str::to_owned).to_vec(), ..ClusterOptions::default() }
 }
 
@@ -220,7 +220,7 @@ async fn compare_with_nodes(test: &str, nodes: u64, seeds: impl Iterator<Item = 
     let Comparison { compared, differences } = compare(test, &redis.address(), &addresses, seeds).await?;
     eprintln!("{compared} commands compared; meant to differ: {differences:?}");
     let differing: u64 = differences.values().sum();
-    ensure!(differing * 4 < compared, "{differing} of {compared} answers differ, even if each is meant to");
+    ensure!(differing * 10 < compared, "{differing} of {compared} answers differ, even if each is meant to");
     Ok(())
 }
 
@@ -247,7 +247,7 @@ async fn one_node_answers_as_redis_does() -> Result<()> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn three_nodes_together_answer_as_one_redis_does() -> Result<()> {
     let random = seed("redis_differential", "three_nodes_together_answer_as_one_redis_does");
-    compare_with_nodes("three_nodes_together_answer_as_one_redis_does", 3, (101..=102).chain([random])).await
+    compare_with_nodes("three_nodes_together_answer_as_one_redis_does", 3, (101..=103).chain([random])).await
 }
 
 /// Each on a connection of its own, which the client then half closes.
@@ -263,16 +263,15 @@ const BYTES: &[&str] = &[
     "*0\r\nPING\r\n",
     "*-1\r\nPING\r\n",
     "*x\r\n",
-    "*2000000000\r\n",
     "*1\r\n+PING\r\n",
-    "*1\r\n$x\r\n",
-    "*1\r\n$-5\r\n",
-    "*1\r\n$2000000000\r\n",
     "QUIT\r\nPING\r\n",
     "PING\r\n*1\r\n$4\r\nPI",
     "GET\r\nPING\r\n",
     "",
 ];
+
+/// Lengths that cannot be; a node's error also says what its bound is.
+const BEYOND: &[&str] = &["*3000000000\r\n", "*1\r\n$2000000000\r\n", "*1\r\n$x\r\n", "*1\r\n$-5\r\n"];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn good_and_broken_frames_end_as_with_redis() -> Result<()> {
@@ -285,6 +284,13 @@ async fn good_and_broken_frames_end_as_with_redis() -> Result<()> {
         let answer =
             whole_answer(&cluster.node(1).redis_address(), bytes).await.with_context(|| format!("{bytes:?}"))?;
         ensure!(answer == expected, "{bytes:?}: Redis says {}, the node says {}", text(&expected), text(&answer));
+    }
+    for bytes in BEYOND {
+        let expected = whole_answer(&redis.address(), bytes).await.context("of Redis")?;
+        let answer =
+            whole_answer(&cluster.node(1).redis_address(), bytes).await.with_context(|| format!("{bytes:?}"))?;
+        let says_more = answer.starts_with(expected.trim_ascii_end()) && expected.starts_with(b"-ERR");
+        ensure!(says_more, "{bytes:?}: Redis says {}, the node says {}", text(&expected), text(&answer));
     }
     Ok(())
 }

@@ -34,7 +34,7 @@ func HolderOf(name string) *Holder {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), answerMax)
 	defer cancel()
-	// The endpoints are in the environment.
+	// The endpoints and the namespace are in the environment.
 	answer, err := exec.CommandContext(ctx, os.Getenv("LEASEHOLD_BIN"), "get", name, "-o", "json").Output()
 	if err != nil {
 		return nil
@@ -55,6 +55,11 @@ func Now() int64 {
 		panic(err)
 	}
 	return now.Nano()
+}
+
+// Password for the servers; empty where they want none.
+func Password() string {
+	return os.Getenv("LEASEHOLD_REDIS_PASSWORD")
 }
 
 // Addresses of the servers.

@@ -39,7 +39,7 @@ func main() {
 // The start of a sidecar ends with an error here if the component does not like what INFO says.
 func initialised(address string) lock.Store {
 	store := lockredis.NewStandaloneRedisLock(logger.NewLogger("lock-redis"))
-	properties := map[string]string{"redisHost": address, "redisPassword": os.Getenv("LEASEHOLD_REDIS_PASSWORD")}
+	properties := map[string]string{"redisHost": address, "redisPassword": contend.Password()}
 	err := store.InitLockStore(ctx, lock.Metadata{Base: metadata.Base{Name: "lockstore", Properties: properties}})
 	contend.Check(err == nil, "the component does not start on %s: %v", address, err)
 	return store

@@ -210,7 +210,7 @@ ASYNC = [async_locks_behave_alike, async_tasks_take_turns, async_pipeline_takes_
 
 
 async def on_loop(host, port, protocol):
-    async with redis.asyncio.Redis(host=host, port=port, protocol=protocol) as client:
+    async with redis.asyncio.Redis(host=host, port=port, protocol=protocol, password=native.PASSWORD) as client:
         for behaviour in ASYNC:
             await behaviour(client)
             print(f"redis-py {redis.__version__} RESP{protocol} {host}:{port}: {behaviour.__name__}")
@@ -219,7 +219,7 @@ async def on_loop(host, port, protocol):
 def main():
     for host, port in native.addresses():
         for protocol in (2, 3):
-            with redis.Redis(host=host, port=port, protocol=protocol) as client:
+            with redis.Redis(host=host, port=port, protocol=protocol, password=native.PASSWORD) as client:
                 for behaviour in SYNC:
                     behaviour(client)
                     print(f"redis-py {redis.__version__} RESP{protocol} {host}:{port}: {behaviour.__name__}")

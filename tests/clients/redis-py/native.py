@@ -6,6 +6,7 @@ import subprocess
 import time
 
 BINARY = os.environ.get("LEASEHOLD_BIN")
+PASSWORD = os.environ.get("LEASEHOLD_REDIS_PASSWORD")
 ANSWER_S_MAX = 20
 
 
@@ -13,7 +14,7 @@ def holder(name):
     """The holder of a lock as {"owner", "token", "metadata"}; None when nobody holds it, or nobody can say."""
     if not BINARY:
         return None
-    # The endpoints are in the environment.
+    # The endpoints and the namespace are in the environment.
     answer = subprocess.run(
         [BINARY, "get", name, "-o", "json"], capture_output=True, text=True, timeout=ANSWER_S_MAX
     )

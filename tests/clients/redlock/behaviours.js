@@ -132,7 +132,7 @@ const BEHAVIOURS = [
 
 async function main() {
   for (const { host, port } of native.addresses()) {
-    const client = new Redis({ host, port, lazyConnect: true });
+    const client = new Redis({ host, port, password: native.PASSWORD, lazyConnect: true });
     await Promise.all([once(client, "ready"), client.connect()]);
     for (const behaviour of BEHAVIOURS) {
       await behaviour(client);

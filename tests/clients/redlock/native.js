@@ -4,12 +4,13 @@
 const { execFile } = require("node:child_process");
 
 const BINARY = process.env.LEASEHOLD_BIN;
+const PASSWORD = process.env.LEASEHOLD_REDIS_PASSWORD;
 const ANSWER_MS_MAX = 20_000;
 
 /** The holder of a lock as {owner, token, metadata}; null when nobody holds it, or nobody can say. */
 function holder(name) {
   if (!BINARY) return Promise.resolve(null);
-  // The endpoints are in the environment.
+  // The endpoints and the namespace are in the environment.
   return new Promise((resolve) => {
     execFile(BINARY, ["get", name, "-o", "json"], { timeout: ANSWER_MS_MAX }, (error, stdout) => {
       const [first] = error ? [] : JSON.parse(stdout).holders;
@@ -31,4 +32,4 @@ function addresses() {
   });
 }
 
-module.exports = { BINARY, addresses, holder, now };
+module.exports = { BINARY, PASSWORD, addresses, holder, now };

@@ -17,7 +17,7 @@ func main() {
 	case len(os.Args) == 2 && os.Args[1] == "behaviours":
 		for _, address := range contend.Addresses() {
 			for _, protocol := range []int{2, 3} {
-				client := redis.NewClient(&redis.Options{Addr: address, Protocol: protocol})
+				client := redis.NewClient(&redis.Options{Addr: address, Protocol: protocol, Password: contend.Password()})
 				redsyncBehaviours(client, address, protocol)
 				redislockBehaviours(client, address, protocol)
 				contend.Check(client.Close() == nil, "the client does not close")

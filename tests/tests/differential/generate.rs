@@ -241,7 +241,7 @@ impl Command {
     }
 }
 
-/// Wrong in every way that the commands check.
+/// Wrong in every way that the commands check, or beyond what a node allows.
 const WRONG: &[&str] = &[
     "GET",
     "GET KEY KEY",
@@ -257,6 +257,9 @@ const WRONG: &[&str] = &[
     "SET KEY w1 PX 1000 EX 1",
     "SET KEY w1 NX PX 1.5",
     "SET KEY w1 BX 5",
+    "SET KEY w1 NX PX 50",
+    "SET KEY w1 NX EX 100000",
+    "EXPIRE KEY 100000",
     "SETNX KEY",
     "DEL",
     "UNLINK",

@@ -11,16 +11,22 @@ pub(crate) enum Difference {
     RemovesTtl,
     /// A lock that was taken without a time to live has the longest one there is, by the policy `allow`: at Redis it has none.
     NoTtl,
+    /// The time to live is within the limits of the namespace, 100 ms and 24 h.
+    TtlRange,
     /// A script that ends in an error has no effect, and its error does not name the line as Redis does.
     ScriptError,
+    /// Locks that one command took hang on one lease: their time is set together, by a command that names all of them.
+    TakenTogether,
     /// One command takes, or extends, or releases, all for one owner and one time: Redis also mixes.
     Mixed,
 }
 
-use Difference::{ChangesOwner, Mixed, NoTtl, RemovesTtl, ScriptError};
+use Difference::{ChangesOwner, Mixed, NoTtl, RemovesTtl, ScriptError, TakenTogether, TtlRange};
 
 /// Words in a node's error reply by which a refusal is known.
-const REFUSALS: [(&str, Difference); 6] = [
+const REFUSALS: [(&str, Difference); 8] = [
+    ("is not between 100 and 86400000", TtlRange),
+    ("locks that were taken together are extended together", TakenTogether),
     ("SET does not give it to somebody else", ChangesOwner),
     ("its time to live can be set, not removed", RemovesTtl),
     ("is released and then taken again", Mixed),

@@ -15,6 +15,7 @@ use anyhow::{Context, Result, bail};
 use leasehold_client::{Acquisition, Client, ClientOptions, Wait};
 use leasehold_testkit::clock::Moment;
 use leasehold_testkit::cluster::{Cluster, ClusterOptions};
+use leasehold_testkit::numbers::Numbers;
 use serde_json::json;
 use tokio::task::JoinSet;
 
@@ -59,7 +60,7 @@ async fn main() -> Result<()> {
             numbers.at(50),
             numbers.at(99),
             numbers.at(100),
-            numbers.0.len()
+            numbers.count()
         );
     }
     eprintln!("acquire / durable append, p50: {:.2}", alone.at(50) / disk.at(50));
@@ -74,25 +75,6 @@ async fn main() -> Result<()> {
         })
     );
     Ok(())
-}
-
-/// Sorted milliseconds.
-struct Numbers(Vec<f64>);
-
-impl Numbers {
-    fn new(mut spans: Vec<Duration>) -> Self {
-        spans.sort_unstable();
-        Self(spans.into_iter().map(|span| span.as_secs_f64() * 1e3).collect())
-    }
-
-    fn at(&self, percent: usize) -> f64 {
-        let last = self.0.len().saturating_sub(1);
-        self.0.get(last * percent / 100).copied().unwrap_or(f64::NAN)
-    }
-
-    fn json(&self) -> serde_json::Value {
-        json!({"p50_ms": self.at(50), "p99_ms": self.at(99), "max_ms": self.at(100), "samples": self.0.len()})
-    }
 }
 
 /// Three files, each appended to and fdatasynced by a writer of its own: what three nodes ask of one disk.
