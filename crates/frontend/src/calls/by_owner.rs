@@ -3,7 +3,8 @@
 //! what was compared, however old the look was. Only what leads to no command has to be looked at after a read barrier.
 
 use leasehold_state_machine::{
-    FencingToken, HeldLock, LeaseId, LossReason, Occupant, Operation, Outcome, Release, Renew, RenewLease, Renewed,
+    FencingToken, HeldLock, Holding, LeaseId, LogTime, LossReason, Occupant, Operation, Outcome, Release, Renew,
+    RenewLease, Renewed,
 };
 
 use super::{CallTime, Calls};
@@ -33,15 +34,28 @@ pub(crate) enum Unlocked {
 }
 
 impl Calls {
-    /// Who has these locks by this node's applied state, all at one moment. Linearizable after [`Calls::barrier`].
-    pub(crate) fn occupants(&self, namespace: &str, names: &[String]) -> Vec<Occupant> {
+    /// Who has these locks by this node's applied state, all at one moment. Linearizable after [`Calls::barrier`]. With the clock that
+    /// the barrier told, the times left are as of then: the applied state knows the time of its last entry only.
+    pub(crate) fn occupants(&self, namespace: &str, names: &[String], clock: Option<LogTime>) -> Vec<Occupant> {
         let state = self.node.state();
-        names.iter().map(|name| state.occupant(namespace, name)).collect()
+        let passed = clock.map_or(0, |clock| state.now().ms_until(clock));
+        let occupant = |name: &String| {
+            let mut occupant = state.occupant(namespace, name);
+            match &mut occupant {
+                Occupant::One(Holding { left_ms, .. }) | Occupant::Delayed { left_ms } => {
+                    *left_ms = left_ms.saturating_sub(passed);
+                }
+                Occupant::Nobody | Occupant::Several { .. } => {}
+            }
+            occupant
+        };
+        names.iter().map(occupant).collect()
     }
 
-    /// What is looked at after it is linearizable.
-    pub(crate) async fn barrier(&self, time: CallTime) -> Result<(), CallError> {
-        self.ready_to_read(false, time).await
+    /// What is looked at after it is linearizable. Tells the leader's clock, where the leader does.
+    pub(crate) async fn barrier(&self, time: CallTime) -> Result<Option<LogTime>, CallError> {
+        self.open()?;
+        Ok(self.node.read_barrier(time.deadline()).await?)
     }
 
     /// Refuses a lock name that cannot be.
@@ -116,7 +130,7 @@ impl Calls {
             if look > 0 {
                 self.barrier(time).await?;
             }
-            let unlocked = match self.occupants(namespace, &names).pop() {
+            let unlocked = match self.occupants(namespace, &names, None).pop() {
                 Some(Occupant::One(holding)) if holding.owner == owner => {
                     let held = vec![HeldLock { name: name.to_owned(), token: holding.token }];
                     match self.release_compared(namespace, held, time).await? {

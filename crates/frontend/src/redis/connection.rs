@@ -1,12 +1,13 @@
 //! One connection: bytes in, replies out, strictly in order, everything within bounds.
 
+use std::collections::VecDeque;
 use std::io;
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Buf, BytesMut};
 use leasehold_consensus::clock::{deadline_after, time_until};
 use leasehold_redis::{Decoder, Reply, Request};
 use socket2::SockRef;
@@ -29,8 +30,8 @@ const REPLY_BYTES_MAX: usize = 64 * 1024;
 const REPLY_DELAY_MAX: Duration = Duration::from_millis(5);
 /// or so many locks were acquired.
 const GUARDS_MAX: usize = 64;
-/// A client that has sent its last byte and is gone refuses the reply within this time. One that has only shut down its sending
-/// side takes it, and nothing tells us so.
+/// A client that has sent its last byte and is gone refuses what it is sent within this time. One that has only shut down its
+/// sending side takes it, and nothing tells us so.
 const RESET_MAX: Duration = Duration::from_millis(200);
 /// What a client may go on sending while it reads why it is cut off: closing at once would take the reply from it.
 const LINGER_BYTES_MAX: usize = Decoder::REQUEST_BYTES_MAX;
@@ -45,12 +46,14 @@ pub(super) struct Connection {
     output: BytesMut,
     /// By when the first reply in `output` is sent.
     output_due: Option<Instant>,
-    /// What was acquired by commands whose replies are not handed out.
-    guards: Vec<CancelGuard>,
+    /// What was acquired by commands whose replies are not handed out, and where in `output` these end.
+    guards: VecDeque<(usize, CancelGuard)>,
     /// By when the request at the front of `input` must be whole.
     request_due: Option<Instant>,
     /// The client sends nothing more.
     sent_all: bool,
+    /// After its last byte it was still there.
+    stayed: bool,
     stop: CancellationToken,
 }
 
@@ -64,9 +67,10 @@ impl Connection {
             input: BytesMut::new(),
             output: BytesMut::new(),
             output_due: None,
-            guards: Vec::new(),
+            guards: VecDeque::new(),
             request_due: None,
             sent_all: false,
+            stayed: false,
             stop,
         }
     }
@@ -116,9 +120,11 @@ impl Connection {
 
     /// Answers one request; whether it is the last.
     async fn answer(&mut self, request: &Request) -> io::Result<bool> {
+        // Most commands wait for something; a pipeline of those that do not must not keep others from running.
+        tokio::task::consume_budget().await;
         let Answer { reply, guard, last } = self.client.answer(&self.door, request).await;
         reply.encode(self.client.protocol(), &mut self.output);
-        self.guards.extend(guard);
+        self.guards.extend(guard.map(|guard| (self.output.len(), guard)));
         let due = *self.output_due.get_or_insert_with(|| deadline_after(REPLY_DELAY_MAX));
         let full = self.output.len() >= REPLY_BYTES_MAX || self.guards.len() >= GUARDS_MAX;
         if full || time_until(due).is_zero() {
@@ -127,24 +133,36 @@ impl Connection {
         Ok(last)
     }
 
-    /// Hands the replies out. From then on what was acquired is the client's.
+    /// Hands the replies out. What was acquired is the client's from then on, and not before the last byte of its reply was taken.
     async fn flush(&mut self) -> io::Result<()> {
         self.output_due = None;
+        let mut written = 0;
         if !self.guards.is_empty() {
             self.look_whether_all_is_sent()?;
+            if self.sent_all && !self.stayed {
+                written += self.write(1).await?;
+                self.look_whether_it_is_gone().await?;
+            }
         }
-        let unread_max = self.door.options().unread_max;
         while !self.output.is_empty() {
-            timeout(unread_max, self.stream.write_buf(&mut self.output)).await??;
+            written += self.write(self.output.len()).await?;
+            while self.guards.front().is_some_and(|(end, _)| *end <= written) {
+                self.guards.pop_front().into_iter().for_each(|(_, guard)| guard.disarm());
+            }
         }
-        if self.guards.is_empty() {
-            return Ok(());
-        }
-        if self.sent_all {
-            self.look_whether_it_is_gone().await?;
-        }
-        self.guards.drain(..).for_each(CancelGuard::disarm);
+        debug_assert!(self.guards.is_empty(), "every reply was handed out");
         Ok(())
+    }
+
+    /// Writes some of the replies, at most so many bytes; how many.
+    async fn write(&mut self, bytes_max: usize) -> io::Result<usize> {
+        let unread_max = self.door.options().unread_max;
+        let written = timeout(unread_max, self.stream.write(&self.output[..bytes_max])).await??;
+        if written == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        self.output.advance(written);
+        Ok(written)
     }
 
     /// Waits for bytes, and reads what there is.
@@ -188,13 +206,16 @@ impl Connection {
         Ok(())
     }
 
-    /// A client that has sent its last byte may be gone altogether: then its kernel refuses the reply, and what it acquired is
-    /// cancelled. One that still reads loses this time once.
-    async fn look_whether_it_is_gone(&self) -> io::Result<()> {
+    /// A client that has sent its last byte may be gone altogether: then its kernel refuses the first byte of the replies, which tells
+    /// nobody anything, and what was acquired is cancelled. One that still reads loses this time once.
+    async fn look_whether_it_is_gone(&mut self) -> io::Result<()> {
         match timeout(RESET_MAX, self.stream.ready(Interest::ERROR)).await {
             Ok(Ok(_)) => Err(self.stream.take_error()?.unwrap_or_else(|| io::ErrorKind::ConnectionReset.into())),
             Ok(Err(error)) => Err(error),
-            Err(_) => Ok(()),
+            Err(_) => {
+                self.stayed = true;
+                Ok(())
+            }
         }
     }
 

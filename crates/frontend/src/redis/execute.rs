@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use leasehold_proto::v1;
 use leasehold_proto::v1::acquire_response::Result as Told;
 use leasehold_redis::{Effect, Entry, Evaluated, Holding, KeyCommand, Refused, Reply, Script};
-use leasehold_state_machine::{HeldLock, Occupant};
+use leasehold_state_machine::{HeldLock, LogTime, Occupant};
 
 use super::accounts::Account;
 use super::door::Door;
@@ -78,10 +78,8 @@ pub(super) async fn execute(
     let mut fresh = false;
     let mut reserved = None;
     for _ in 0..=LOOKS_MAX {
-        if fresh {
-            door.calls().barrier(time).await?;
-        }
-        let look = Look::new(&act, reserved.as_deref());
+        let clock = if fresh { door.calls().barrier(time).await? } else { None };
+        let look = Look::new(&act, clock, reserved.as_deref());
         let evaluated = match program.evaluate(&look.entries) {
             Ok(evaluated) => evaluated,
             Err(refused) if fresh => return Err(refused.into()),
@@ -132,8 +130,8 @@ struct Look {
 }
 
 impl Look {
-    fn new(act: &Act<'_>, reserved: Option<&str>) -> Self {
-        let occupants = act.door.calls().occupants(&act.caller.account.namespace, &act.names);
+    fn new(act: &Act<'_>, clock: Option<LogTime>, reserved: Option<&str>) -> Self {
+        let occupants = act.door.calls().occupants(&act.caller.account.namespace, &act.names, clock);
         let entry = |(name, occupant): (&String, &Occupant)| match occupant {
             // An acquire found it kept for waiters a moment ago: it exists, and is nobody's.
             Occupant::Nobody if reserved == Some(name) => Entry::Delayed { left_ms: 1 },

@@ -10,7 +10,8 @@ use leasehold_state_machine::Occupant;
 use crate::resp::{Resp, Value, line, ok, start_and_connect};
 use crate::server::{Server, acquire, eventually, soon};
 
-/// While it lives the node applies nothing: whoever holds the state makes apply wait.
+/// While it lives the node applies nothing: whoever holds the state makes apply wait, and each task that needs it a thread of the
+/// runtime. So the tests that use it have more threads than a node has such tasks.
 struct Held {
     release: mpsc::Sender<()>,
     thread: JoinHandle<()>,
@@ -22,7 +23,8 @@ impl Held {
         let thread = std::thread::spawn(move || {
             let _state = node.state();
             began.send(()).unwrap();
-            released.recv().unwrap();
+            let released = released.recv_timeout(Duration::from_secs(30));
+            assert!(released.is_ok(), "held for longer than a test takes");
         });
         begun.recv().unwrap();
         Self { release, thread }
@@ -80,14 +82,14 @@ async fn acquire_and_go(server: &Server, mut client: Resp, go: impl FnOnce(Resp)
     assert!(token(server, "after").await > before + 1, "it was granted in between");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 16)]
 async fn a_client_that_closes_in_the_middle_of_an_acquire_leaves_no_lock() {
     let (server, mut client) = start_and_connect().await;
     client.call("PING").await;
     acquire_and_go(&server, client, drop).await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 16)]
 async fn a_client_that_is_reset_in_the_middle_of_an_acquire_leaves_no_lock() {
     let (server, mut client) = start_and_connect().await;
     client.call("PING").await;
@@ -96,6 +98,15 @@ async fn a_client_that_is_reset_in_the_middle_of_an_acquire_leaves_no_lock() {
         drop(client);
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 16)]
+async fn of_a_pipeline_that_breaks_only_what_was_not_told_is_undone() {
+    let (server, mut client) = start_and_connect().await;
+    assert_eq!(client.call("SET told me NX PX 3600000").await, ok());
+    let token = server.get("told").await.holders[0].token;
+    acquire_and_go(&server, client, drop).await;
+    assert_eq!(server.get("told").await.holders[0].token, token);
 }
 
 #[tokio::test]
@@ -107,7 +118,7 @@ async fn a_client_that_has_its_answer_keeps_the_lock_when_it_goes() {
     assert_eq!(other.call("SET k you NX PX 60000").await, Value::Nil, "as with Redis");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 16)]
 async fn a_stop_in_the_middle_of_an_acquire_is_bounded() {
     let (mut server, mut client) = start_and_connect().await;
     client.call("PING").await;

@@ -45,6 +45,22 @@ async fn a_time_to_live_is_set_exactly_and_ends_the_lock() {
 }
 
 #[tokio::test]
+async fn the_time_left_is_as_of_now_and_not_of_the_last_log_entry() {
+    let (_server, mut client) = start_and_connect().await;
+    assert_eq!(client.call("SET k me NX PX 600000").await, ok());
+    // Between two ticks of an idle cluster lie 250 ms.
+    let mut before = client.call("PTTL k").await.integer();
+    for _ in 0..100_000 {
+        let left = client.call("PTTL k").await.integer();
+        if (1..200).contains(&(before - left)) {
+            return;
+        }
+        before = left;
+    }
+    panic!("it only ever jumps: {before}");
+}
+
+#[tokio::test]
 async fn the_owner_does_not_change_under_a_lock() {
     let (_server, mut client) = start_and_connect().await;
     client.call("SET k me NX PX 60000").await;
