@@ -62,6 +62,8 @@ pub(super) async fn supervise(
     tell.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
+            // A loss comes before a look at the clock: nothing is left of a lost lease, and why it was lost would not be told.
+            biased;
             report = reports.next() => match report {
                 Some(report) => {
                     // It has opened them: from now on the end of the reports is its end.
