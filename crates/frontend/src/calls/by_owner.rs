@@ -58,11 +58,6 @@ impl Calls {
         Ok(self.node.read_barrier(time.deadline()).await?)
     }
 
-    /// Refuses a lock name that cannot be.
-    pub(crate) fn check_name(&self, field: &str, namespace: &str, name: &str) -> Result<(), CallError> {
-        validate::lock_name(field, name, &self.limits(namespace))
-    }
-
     /// Releases all of these grants, or none.
     pub(crate) async fn release_compared(
         &self,
@@ -124,7 +119,7 @@ impl Calls {
         time: CallTime,
     ) -> Result<Unlocked, CallError> {
         self.open()?;
-        self.check_name("name", namespace, name)?;
+        validate::lock_name("name", name, &self.limits(namespace))?;
         let names = [name.to_owned()];
         for look in 0..=LOOKS_MAX {
             if look > 0 {

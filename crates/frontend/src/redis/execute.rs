@@ -16,8 +16,8 @@ use super::door::Door;
 use super::errors::Failure;
 use super::policy::Allowed;
 use super::{names, policy};
-use crate::CallError;
 use crate::calls::{Acted, CallTime, CancelGuard};
+use crate::{CallError, validate};
 
 /// Looks, each after a barrier, before a command gives up because its locks go from hand to hand.
 const LOOKS_MAX: usize = 16;
@@ -115,9 +115,10 @@ fn verifies_itself(evaluated: &Evaluated) -> bool {
 }
 
 fn lock_names(door: &Door, caller: &Caller<'_>, keys: &[bytes::Bytes]) -> Result<Vec<String>, Failure> {
+    let limits = door.calls().limits(&caller.account.namespace);
     let one = |key: &bytes::Bytes| {
         let name = names::lock_name(key).map_err(|problem| CallError::invalid("key", problem))?;
-        door.calls().check_name("key", &caller.account.namespace, name)?;
+        validate::lock_name("key", name, &limits)?;
         Ok(name.to_owned())
     };
     keys.iter().map(one).collect()
