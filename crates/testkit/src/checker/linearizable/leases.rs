@@ -61,14 +61,11 @@ impl<'a> Leases<'a> {
 
 impl<'a> OfLease<'a> {
     fn gather(seen: &SeenLease<'a>) -> Self {
-        let mut lease = Self::default();
+        let mut lease = Self { until: seen.promised.map(|(until, _)| until), ..Self::default() };
         // Its own acquire names how many locks it is for; a session is for any number.
         let alone =
             seen.kept_alive.iter().any(|record| record.granted().is_some_and(|(acquire, ..)| acquire.locks == 1));
         for record in &seen.kept_alive {
-            if let Some(lasts_ms) = lasts_ms(record) {
-                lease.until = lease.until.max(Some(record.sent().plus_ms(lasts_ms)));
-            }
             match (&record.call, &record.response) {
                 (Call::Renew(_), Response::Gone) => lease.gone.push(record),
                 (Call::Renew(_), Response::Renewed { .. }) if alone => lease.alive_alone.push(record),
@@ -83,15 +80,5 @@ impl<'a> OfLease<'a> {
             }
         }
         lease
-    }
-}
-
-/// How long a lease lasts at least, from the send of a call that was answered so.
-fn lasts_ms(record: &Record) -> Option<u64> {
-    match (&record.call, &record.response) {
-        (Call::Acquire(acquire), Response::Granted { .. }) => Some(acquire.ttl_ms),
-        (Call::OpenSession(open), Response::Opened { .. }) => Some(open.ttl_ms),
-        (Call::Renew(renew), Response::Renewed { left_ms }) => Some(renew.ttl_ms.max(*left_ms)),
-        _ => None,
     }
 }
