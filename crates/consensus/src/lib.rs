@@ -8,6 +8,7 @@ mod checkpointer;
 pub mod clock;
 mod convert;
 pub mod debug;
+mod divergence;
 mod errors;
 mod formation;
 mod forward;
@@ -34,6 +35,7 @@ mod storage_suite;
 mod transport;
 mod types;
 
+pub use divergence::{Agreement, Comparisons};
 pub use errors::{ReadError, StartError, StopReason, SubmitError};
 pub use leasehold_state_machine::LEVEL_MAX;
 pub use node::{ApplyObserver, Node, Submitted};

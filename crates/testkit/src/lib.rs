@@ -15,4 +15,5 @@ pub mod history;
 pub mod model_check;
 pub mod numbers;
 pub mod sim;
+pub mod synthetic;
 pub mod workload;
