@@ -102,9 +102,10 @@ impl PeerLink {
     }
 
     /// Waits after a failure. openraft's own backoff delays the requests of a stream, so it never comes to a peer that
-    /// does not even take the stream: a dead one would be dialled thousands of times a second.
+    /// does not even take the stream: a dead one would be dialled thousands of times a second. Heartbeats come at a pace of their own
+    /// and are given up after one interval: a longer pause would end in that, and they would never reach the peer again.
     async fn pause_after_failure(&self) {
-        if let Some(pause) = self.pause {
+        if let (Purpose::Append, Some(pause)) = (self.purpose, self.pause) {
             tokio::time::sleep(pause).await;
         }
     }
