@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use leasehold_platform::net::Dialer;
 use leasehold_state_machine::{Event, LEVEL_MAX, StateMachine};
 use openraft::errors::RPCError;
 use openraft::network::{NetStreamAppend, RPCOption, RaftNetworkFactory};
@@ -14,6 +15,7 @@ use tokio::sync::oneshot::error::TryRecvError;
 use super::*;
 use crate::clock::Clock;
 use crate::identity::IdentityFile;
+use crate::media::Media;
 use crate::network::{Network, PeerLink};
 use crate::transport::Transport;
 use crate::types::{LeaderId, Member, Vote};
@@ -50,6 +52,8 @@ async fn node_and_link() -> Pair {
         level_max: LEVEL_MAX,
         tuning: Tuning::default(),
         clock: Clock::system(),
+        media: Media::files(),
+        dialer: Dialer::tcp(),
     };
     let node = Node::start(options, listener, Arc::new(Deaf)).await.unwrap();
     let mut ready = node.applied();
@@ -58,7 +62,7 @@ async fn node_and_link() -> Pair {
     let other = IdentityFile::open(folders[1].path(), 2).unwrap();
     other.join(node.state().cluster().unwrap()).unwrap();
     let member = Member { peer_address: address, incarnation, ..Member::default() };
-    let link = Network::new(Transport::new(Arc::new(other))).new_client(1, &member).await;
+    let link = Network::new(Transport::new(Arc::new(other), Dialer::tcp())).new_client(1, &member).await;
     Pair { node, link, _folders: folders }
 }
 
