@@ -3,6 +3,7 @@
 //! [`Node`] is the cheap handle that the frontend holds. What it submits is batched into log entries by the leader's
 //! proposer, replicated by openraft, and applied to the [`leasehold_state_machine::StateMachine`] of every node.
 
+mod append_exchange;
 mod applier;
 mod checkpointer;
 pub mod clock;
