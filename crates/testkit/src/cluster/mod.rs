@@ -22,6 +22,8 @@ use anyhow::{Context, Result, bail};
 use leasehold_proto::v1::StatusResponse;
 use tempfile::TempDir;
 
+use crate::checker::{Ending, NodeEnd};
+use crate::clock::Moment;
 use crate::dump::NodeLog;
 
 /// How long a cluster may take to do what it should do within seconds: tests run on small and busy machines.
@@ -186,7 +188,7 @@ impl Cluster {
     }
 
     async fn wait_ready(&mut self) -> Result<()> {
-        let deadline = crate::clock::Moment::now();
+        let deadline = Moment::now();
         while deadline.elapsed() < PATIENCE {
             if self.agreed_leader().await.is_some() {
                 return Ok(());
