@@ -118,7 +118,10 @@ pub fn check(name: &str, resource: &Resource, report: &mut Report) {
     report.agree(C10, resource.taken().saturating_sub(places.len()));
     for (place, read, version) in lost {
         report.hold(C10, false, || {
-            format!("{name}: access {place} was made of version {read} and replaced version {version}: {:?}", resource.accesses[place])
+            format!(
+                "{name}: access {place} was made of version {read} and replaced version {version}: {:?}",
+                resource.accesses[place]
+            )
         });
     }
     let mut greatest = 0;

@@ -96,9 +96,8 @@ mod tests {
 
     #[test]
     fn two_leaders_none_or_one_that_is_gone_are_caught() {
-        let lead = |node: u64, leader: Option<u64>| {
-            breach(|ending| ending.nodes.get_mut(&node).unwrap().leader = leader)
-        };
+        let lead =
+            |node: u64, leader: Option<u64>| breach(|ending| ending.nodes.get_mut(&node).unwrap().leader = leader);
         assert!(lead(1, Some(1)).contains("do not agree on a leader"));
         assert!(lead(3, None).contains("do not agree on a leader"));
         let gone = breach(|ending| drop(ending.nodes.remove(&2)));
