@@ -5,9 +5,9 @@ use std::io::BufWriter;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
-use leasehold_testkit::checker::{Evidence, Invariant, Report, check};
-use leasehold_testkit::clock::random_seed;
-use leasehold_testkit::cluster::{Cluster, ClusterOptions};
+use leasehold_testkit::checker::{Evidence, Invariant, Report, check, check_progress};
+use leasehold_testkit::clock::{Moment, random_seed};
+use leasehold_testkit::cluster::{Cluster, ClusterOptions, PATIENCE};
 use leasehold_testkit::history::Recorder;
 use leasehold_testkit::workload::{Workload, WorkloadOptions};
 use tokio::sync::{Mutex, MutexGuard};
@@ -113,16 +113,21 @@ impl Run {
 
     #[expect(clippy::print_stderr, reason = "what a run did belongs to its output")]
     async fn judge(mut self, gone: Option<u64>, shown: &[Invariant]) -> Result<()> {
+        let (healed, granted) = (Moment::now(), self.workload.granted());
         self.progress().await.context("after the faults")?;
+        let fresh = self.workload.granted() - granted;
         let history = self.workload.finish().await;
         let counts = history.counts();
         eprintln!("{}: {} records: {counts:?}", self.name, history.records.len());
         let missing: Vec<_> = counts.iter().filter(|(_, count)| **count == 0).map(|(kind, _)| *kind).collect();
         ensure!(!self.all_kinds || missing.is_empty(), "the workload never came to {missing:?}");
         self.cluster.wait_all_applied().await?;
+        let ending = self.cluster.ending(healed, 2 * PATIENCE, fresh).await;
         let nodes = self.cluster.stop_and_dump(gone)?;
         let evidence = Evidence { history, nodes, ..Evidence::default() };
-        let report = check(&evidence);
+        let mut report = check(&evidence);
+        check_progress(&ending, &mut report);
+        eprintln!("{report}");
         let shows = shown.iter().all(|invariant| report.checked(*invariant) > 0);
         if report.is_clean() && shows {
             return Ok(());

@@ -2,9 +2,9 @@
 //!
 //! [`cluster`] runs processes of the real binary. [`workload`] drives them through the client crate and records every
 //! call on one clock ([`history`]). [`dump`] reads what the nodes' logs say afterwards. [`checker`] holds both against
-//! the invariants C1 to C12 of TESTING.md, one file each, with a reference model of its own. [`model_check`] needs no cluster:
+//! the invariants C1 to C13 of TESTING.md, one file each, with a reference model of its own. [`model_check`] needs no cluster:
 //! it goes through every state of small worlds over the real lock table. [`clients`] runs published clients of other systems, and [`numbers`] are
-//! what is measured.
+//! what is measured. [`synthetic`] makes evidence of any size, to measure the checker with.
 
 pub mod checker;
 pub mod clients;

@@ -22,6 +22,8 @@ use anyhow::{Context, Result, bail};
 use leasehold_proto::v1::StatusResponse;
 use tempfile::TempDir;
 
+use crate::checker::{Ending, NodeEnd};
+use crate::clock::Moment;
 use crate::dump::NodeLog;
 
 /// How long a cluster may take to do what it should do within seconds: tests run on small and busy machines.
@@ -172,8 +174,21 @@ impl Cluster {
         eventually(PATIENCE, "all running nodes have applied the same", caught_up).await.with_context(|| self.words())
     }
 
+    /// How the cluster is, for the checker: so many grants were made anew since all faults were removed at `healed`, which may
+    /// have taken so long.
+    pub async fn ending(&self, healed: Moment, within: Duration, fresh_grants: u64) -> Ending {
+        let mut nodes = BTreeMap::new();
+        for node in self.nodes.values().filter(|node| node.is_responsive()) {
+            let status = StatusClient::ask(&node.client_address()).await.unwrap_or_default();
+            let own = status.nodes.iter().find(|state| state.id == node.id());
+            let end = NodeEnd { leader: status.leader, applied: own.map_or(0, |own| own.applied), hash: None };
+            nodes.insert(node.id(), end);
+        }
+        Ending { healed, settled: Moment::now(), within, fresh_grants, nodes }
+    }
+
     async fn wait_ready(&mut self) -> Result<()> {
-        let deadline = crate::clock::Moment::now();
+        let deadline = Moment::now();
         while deadline.elapsed() < PATIENCE {
             if self.agreed_leader().await.is_some() {
                 return Ok(());
