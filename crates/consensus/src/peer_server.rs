@@ -5,18 +5,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt};
+use leasehold_failpoints::failpoint;
+use leasehold_platform::net::Listener;
 use leasehold_proto::peer as pb;
 use leasehold_proto::peer::peer_server::{Peer, PeerServer};
 use leasehold_state_machine::codec;
 use leasehold_state_machine::storage::SnapshotReceiver;
 use openraft::async_runtime::WatchReceiver as _;
 use openraft::raft::TransferLeaderRequest;
-use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tonic::metadata::MetadataMap;
 use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::applier::{self, Snapshots};
@@ -58,12 +58,11 @@ pub(crate) struct PeerService {
 
 impl PeerService {
     /// Serves peers until stopped. Open streams end with the stop; what then still hangs is left behind after a bound.
-    pub(crate) async fn serve(self, listener: TcpListener) -> Result<(), tonic::transport::Error> {
+    pub(crate) async fn serve(self, listener: Listener) -> Result<(), tonic::transport::Error> {
         let stop = self.stop.clone();
         let peers = PeerServer::new(self)
             .max_decoding_message_size(PEER_MESSAGE_BYTES_MAX)
             .max_encoding_message_size(PEER_MESSAGE_BYTES_MAX);
-        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
         let server = Server::builder()
             .initial_stream_window_size(8 << 20)
             .initial_connection_window_size(16 << 20)
@@ -73,7 +72,7 @@ impl PeerService {
             .http2_keepalive_interval(Some(KEEP_ALIVE_INTERVAL))
             .http2_keepalive_timeout(Some(KEEP_ALIVE_TIMEOUT))
             .add_service(peers)
-            .serve_with_incoming_shutdown(incoming, stop.clone().cancelled_owned());
+            .serve_with_incoming_shutdown(listener.incoming(), stop.clone().cancelled_owned());
         let overdue = async {
             stop.cancelled().await;
             tokio::time::sleep(SHUTDOWN_MAX).await;
@@ -148,6 +147,7 @@ impl PeerService {
         let file = blocking(move || receiver.finish()).await?;
         let snapshot = applier::as_snapshot(file).map_err(|error| Status::internal(error.to_string()))?;
         let response = self.raft.install_full_snapshot(vote, snapshot).await.map_err(fatal)?;
+        failpoint!("peer_snapshot::answer::before", pass);
         Ok(pb::InstallSnapshotResponse { vote: Some(convert::vote_to_pb(response.vote)) })
     }
 }
@@ -220,7 +220,10 @@ impl Peer for PeerService {
         });
         let answers = self.raft.stream_append(requests).take_until(self.stop.clone().cancelled_owned());
         let answers = answers.map(|result| match result {
-            Ok(result) => Ok(convert::append_result_to_pb(result)),
+            Ok(result) => {
+                failpoint!("peer_append::answer::before", pass);
+                Ok(convert::append_result_to_pb(result))
+            }
             Err(error) => Err(fatal(error)),
         });
         Ok(Response::new(Box::pin(answers)))
@@ -232,6 +235,7 @@ impl Peer for PeerService {
         let pre_vote = message.pre_vote;
         let vote = convert::vote_request_from_pb(message).map_err(malformed)?;
         let answer = if pre_vote { self.raft.pre_vote(vote).await } else { self.raft.vote(vote).await };
+        failpoint!("peer_vote::answer::before", pass);
         Ok(Response::new(convert::vote_response_to_pb(&answer.map_err(fatal)?)))
     }
 
@@ -293,6 +297,7 @@ impl Peer for PeerService {
         let answers = async_stream::stream! {
             let mut settled = Vec::new();
             while fates.recv_many(&mut settled, OUTCOMES_PER_MESSAGE_MAX).await > 0 {
+                failpoint!("peer_forward::answer::before", pass);
                 let outcomes = settled.drain(..).map(|(id, fate)| forward::fate_to_pb(id, fate)).collect();
                 yield Ok(pb::ForwardResponse { outcomes });
             }
@@ -306,6 +311,7 @@ impl Peer for PeerService {
     ) -> Result<Response<pb::ReadIndexResponse>, Status> {
         self.check(request.metadata())?;
         let point = read_index::confirm(&self.raft, &self.shared).await;
+        failpoint!("peer_read_index::answer::before", pass);
         let clock_ms = point.and_then(|point| point.clock).map(|clock| clock.0);
         Ok(Response::new(pb::ReadIndexResponse { index: point.map(|point| point.index), clock_ms }))
     }

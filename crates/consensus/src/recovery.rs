@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
+use leasehold_failpoints::failpoint;
 use leasehold_state_machine::StateMachine;
 use leasehold_state_machine::storage::{Checkpoint, SnapshotFile};
 use rustix::fs::FlockOperation;
@@ -10,6 +11,7 @@ use rustix::fs::FlockOperation;
 use crate::StartError;
 use crate::level::{AboveLevel, LevelGuard};
 use crate::log_store::LogStore;
+use crate::media::{Disk, Media};
 use crate::runtime::spawn_blocking;
 use crate::types::log_id;
 
@@ -31,6 +33,7 @@ impl DataDir {
         let lock = lock.map_err(|error| refuse(&error))?;
         rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive)
             .map_err(|_| refuse(&"another process uses it; stop that one first"))?;
+        failpoint!("recovery::lock::after").map_err(|error| refuse(&error))?;
         Ok(Self { root: root.to_path_buf(), _lock: lock })
     }
 
@@ -57,9 +60,9 @@ pub(crate) struct Recovered {
 
 /// Opens log, checkpoint and snapshot, and brings them into agreement. Tables of a higher level than this node supports are
 /// refused, and left as they are.
-pub(crate) async fn recover(dir: &DataDir, level_max: u32) -> Result<Recovered, StartError> {
+pub(crate) async fn recover(dir: &DataDir, media: Media, level_max: u32) -> Result<Recovered, StartError> {
     let (log_dir, checkpoint_dir, snapshot_dir) = (dir.log(), dir.checkpoint(), dir.snapshots());
-    let work = move || open_all(&log_dir, &checkpoint_dir, &snapshot_dir, level_max);
+    let work = move || open_all(&media, &log_dir, &checkpoint_dir, &snapshot_dir, level_max);
     let recovered = spawn_blocking(work).await.map_err(|error| StartError::Data(error.to_string()))??;
     let (applied, last) = (recovered.state.applied(), recovered.log.last());
     if let Some(applied) = applied
@@ -74,18 +77,22 @@ pub(crate) async fn recover(dir: &DataDir, level_max: u32) -> Result<Recovered, 
 }
 
 fn open_all(
+    media: &Media,
     log_dir: &Path,
     checkpoint_dir: &Path,
     snapshot_dir: &Path,
     level_max: u32,
 ) -> Result<Recovered, StartError> {
     let data = |error: &dyn std::fmt::Display| StartError::Data(error.to_string());
-    let log = LogStore::open(log_dir).map_err(|error| data(&error))?;
+    let log = LogStore::open(log_dir, media).map_err(|error| data(&error))?;
+    failpoint!("recovery::log::after").map_err(|error| data(&error))?;
     std::fs::create_dir_all(snapshot_dir).map_err(|error| data(&error))?;
     let snapshot = SnapshotFile::newest(snapshot_dir).map_err(|error| data(&error))?;
+    failpoint!("recovery::snapshot::after").map_err(|error| data(&error))?;
     let purged = log.purged().map(|id| id.index);
     let level = LevelGuard::new(level_max);
-    let (checkpoint, state) = open_checkpoint(checkpoint_dir, &level)?;
+    let (checkpoint, state) = open_checkpoint(media.disk(), checkpoint_dir, &level)?;
+    failpoint!("recovery::checkpoint::after").map_err(|error| data(&error))?;
     let state = match choose(state, snapshot.as_ref(), purged)? {
         Source::Checkpoint(state) => *state,
         Source::Nothing => StateMachine::new(),
@@ -93,7 +100,9 @@ fn open_all(
             let head = file.state_head().map_err(|error| data(&error))?;
             level.check_tables("snapshot", &file.path, head.level).map_err(above)?;
             let state = file.load().map_err(|error| data(&error))?;
+            failpoint!("recovery::install::before").map_err(|error| data(&error))?;
             checkpoint.install(file).map_err(|error| data(&error))?;
+            failpoint!("recovery::install::after").map_err(|error| data(&error))?;
             tracing::info!(log_index = index_of(&state), "rebuilt the tables from snapshot {}", file.path.display());
             state
         }
@@ -140,8 +149,12 @@ fn above(error: AboveLevel) -> StartError {
 
 /// Opens the checkpoint; one that cannot be used is thrown away, because snapshot and log have it all. One of a higher level
 /// than this node supports is not even read: it is whole, for another build.
-fn open_checkpoint(dir: &Path, level: &LevelGuard) -> Result<(Checkpoint, Option<StateMachine>), StartError> {
-    let opened = Checkpoint::open(dir).and_then(|checkpoint| {
+fn open_checkpoint(
+    disk: &dyn Disk,
+    dir: &Path,
+    level: &LevelGuard,
+) -> Result<(Checkpoint, Option<StateMachine>), StartError> {
+    let opened = disk.open_checkpoint(dir).and_then(|checkpoint| {
         let head = checkpoint.head()?;
         let refused = head.and_then(|head| level.check_tables("checkpoint", dir, head.level).err());
         let state = if refused.is_none() { checkpoint.load()? } else { None };
@@ -155,8 +168,8 @@ fn open_checkpoint(dir: &Path, level: &LevelGuard) -> Result<(Checkpoint, Option
             tracing::warn!(%error, "the checkpoint cannot be used; rebuilding it from snapshot and log");
             let again =
                 |error: &dyn std::fmt::Display| StartError::Data(format!("checkpoint {}: {error}", dir.display()));
-            Checkpoint::discard(dir).map_err(|error| again(&error))?;
-            Ok((Checkpoint::open(dir).map_err(|error| again(&error))?, None))
+            disk.discard_checkpoint(dir).map_err(|error| again(&error))?;
+            Ok((disk.open_checkpoint(dir).map_err(|error| again(&error))?, None))
         }
     }
 }

@@ -4,8 +4,8 @@
 use std::io::ErrorKind;
 use std::sync::Mutex;
 
-use leasehold_failpoints::registry::{self, Status};
 use leasehold_failpoints::failpoint;
+use leasehold_failpoints::registry::{self, Status};
 
 /// The failpoints of a process are shared by its tests.
 static ALONE: Mutex<()> = Mutex::new(());

@@ -34,6 +34,8 @@ pub(crate) async fn run(args: ServeArgs) -> ExitCode {
 async fn serve(args: ServeArgs) -> Result<Exit, Failure> {
     let settings = Settings::load(args).map_err(|error| Failure::usage(error.to_string()))?;
     logging::init(settings.log_format, LOG_DEFAULT).map_err(Failure::usage)?;
+    #[cfg(feature = "failpoints")]
+    leasehold_failpoints::registry::arm_from_environment().map_err(|error| Failure::usage(error.to_string()))?;
     std::fs::create_dir_all(&settings.node.data_dir).map_err(|error| {
         Failure::usage(format!("data-dir: {} cannot be used: {error}", settings.node.data_dir.display()))
     })?;
@@ -89,8 +91,8 @@ impl Running {
         let dapr = listeners.dapr.addresses().map_err(unknown_address)?;
         let redis = listeners.redis.as_ref().map(local_address).transpose()?;
         let served = leasehold_frontend::Listeners {
-            grpc: listeners.client,
-            http: listeners.http,
+            grpc: listeners.client.into(),
+            http: listeners.http.into(),
             dapr: listeners.dapr,
             redis: listeners.redis,
         };

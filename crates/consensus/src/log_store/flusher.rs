@@ -5,14 +5,14 @@
 use std::io;
 use std::sync::Arc;
 
+use leasehold_failpoints::failpoint;
 use openraft::storage::IOFlushed;
 use parking_lot::Mutex;
-use raft_log::RaftLog;
-use raft_log::api::raft_log_writer::RaftLogWriter;
 use tokio::sync::{mpsc, oneshot};
 
 use super::mark::{Mark, MarkFile};
-use super::record::{LogTypes, StoredLogId};
+use super::record::StoredLogId;
+use super::wal::Wal;
 use crate::runtime::spawn;
 use crate::types::TypeConfig;
 
@@ -34,8 +34,8 @@ impl Waiting {
     }
 }
 
-/// Called by raft-log's worker when an fsync is done.
-pub(crate) struct Flushed {
+/// Who is told when a sync of the log is done. Dropped untold, it reports that the log is gone.
+pub struct Synced {
     waiting: Vec<Waiting>,
     /// What the log has once this fsync is done, and how often it had been cut back when the fsync began.
     durable: Mark,
@@ -43,8 +43,16 @@ pub(crate) struct Flushed {
     flusher: Arc<Flusher>,
 }
 
-impl raft_log::Callback for Flushed {
-    fn send(mut self, result: Result<(), io::Error>) {
+impl raft_log::Callback for Synced {
+    fn send(self, result: Result<(), io::Error>) {
+        self.report(result);
+    }
+}
+
+impl Synced {
+    /// The sync is done, or failed.
+    pub fn report(mut self, result: io::Result<()>) {
+        let result = result.and_then(|()| failpoint!("log::sync::after"));
         let result = result.and_then(|()| self.flusher.note(self.durable, self.cuts));
         for waiting in self.waiting.drain(..) {
             waiting.complete(copy(&result));
@@ -53,7 +61,7 @@ impl raft_log::Callback for Flushed {
     }
 }
 
-impl Drop for Flushed {
+impl Drop for Synced {
     /// Not called, so the worker is gone: nobody may wait for it for ever.
     fn drop(&mut self) {
         for waiting in self.waiting.drain(..) {
@@ -91,7 +99,7 @@ struct Marked {
 impl Flusher {
     /// `log` is shared with the log store; fsyncs after the first are started by a task of their own, because the worker
     /// that reports the end of one must not wait for the log.
-    pub(super) fn start(log: &Arc<Mutex<RaftLog<LogTypes>>>, file: MarkFile) -> Arc<Self> {
+    pub(super) fn start(log: &Arc<Mutex<Box<dyn Wal>>>, file: MarkFile) -> Arc<Self> {
         let (next, mut wake) = mpsc::unbounded_channel();
         let marked = Mutex::new(Marked { file, cuts: 0 });
         let flusher = Arc::new(Self { queue: Mutex::default(), marked, next });
@@ -99,14 +107,14 @@ impl Flusher {
         spawn(async move {
             while wake.recv().await.is_some() {
                 let (Some(log), Some(flusher)) = (log.upgrade(), weak.upgrade()) else { break };
-                flusher.flush(&mut log.lock());
+                flusher.flush(&mut **log.lock());
             }
         });
         flusher
     }
 
     /// Has `waiting` told when everything that was written to `log` so far is on disk.
-    pub(crate) fn sync(self: &Arc<Self>, log: &mut RaftLog<LogTypes>, waiting: Waiting) {
+    pub(crate) fn sync(self: &Arc<Self>, log: &mut dyn Wal, waiting: Waiting) {
         let idle = {
             let mut queue = self.queue.lock();
             queue.waiting.push(waiting);
@@ -117,7 +125,10 @@ impl Flusher {
         }
     }
 
-    fn flush(self: &Arc<Self>, log: &mut RaftLog<LogTypes>) {
+    fn flush(self: &Arc<Self>, log: &mut dyn Wal) {
+        if !failpoint!("log::flush::before", skip) {
+            return;
+        }
         let mut queue = self.queue.lock();
         let waiting = std::mem::take(&mut queue.waiting);
         if let Some(failed) = &queue.failed {
@@ -131,23 +142,25 @@ impl Flusher {
         }
         queue.in_flight = true;
         drop(queue);
-        let state = log.log_state();
-        let durable = Mark { last: state.last().copied(), vote: state.vote().copied() };
+        let state = log.state();
+        let durable = Mark { last: state.last, vote: state.vote };
         let cuts = self.marked.lock().cuts;
-        let flushed = Flushed { waiting, durable, cuts, flusher: Arc::clone(self) };
-        if let Err(error) = log.flush(true, Some(flushed)) {
+        let synced = Synced { waiting, durable, cuts, flusher: Arc::clone(self) };
+        if let Err(error) = log.sync(synced) {
             self.landed(Err(error));
         }
     }
 
     /// Notes what the log has now, before anybody is told.
     fn note(&self, durable: Mark, cuts: u64) -> io::Result<()> {
+        failpoint!("log::mark::before")?;
         let mut marked = self.marked.lock();
         let known = marked.file.get();
         // The log was cut back while this fsync ran: what it had then says nothing about what it has to have.
         let last = if cuts == marked.cuts { durable.last } else { known.last };
         let mark = Mark { last, vote: durable.vote };
-        if mark.vote == known.vote { marked.file.set(mark) } else { marked.file.set_durably(mark) }
+        if mark.vote == known.vote { marked.file.set(mark) } else { marked.file.set_durably(mark) }?;
+        failpoint!("log::mark::after")
     }
 
     /// To be called before the log is cut back to `last`: from then on no more than that has to be there.
