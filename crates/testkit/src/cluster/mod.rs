@@ -16,6 +16,7 @@ pub use status::{StatusClient, eventually};
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::process::ExitStatus;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -64,6 +65,20 @@ impl Default for ClusterOptions {
 pub struct Cluster {
     nodes: BTreeMap<u64, Node>,
     folder: TempDir,
+}
+
+/// What [`Cluster::wait_ended`] saw first.
+#[derive(Debug)]
+pub enum Ended<T> {
+    /// A process ended.
+    Process {
+        /// Of which node.
+        id: u64,
+        /// How.
+        status: ExitStatus,
+    },
+    /// The other condition holds.
+    Otherwise(T),
 }
 
 /// Starts of a new cluster that may fail because somebody took one of its ports.
@@ -222,6 +237,29 @@ impl Cluster {
             self.node_mut(*id).disk_mut().restore()?;
         }
         Ok(())
+    }
+
+    /// Waits until the process of one of these nodes has ended by itself, or something else holds.
+    pub async fn wait_ended<T, F: Future<Output = Option<T>>>(
+        &mut self,
+        ids: &[u64],
+        mut otherwise: impl FnMut() -> F,
+    ) -> Result<Ended<T>> {
+        let start = crate::clock::Moment::now();
+        loop {
+            for id in ids {
+                if let Some(status) = self.node_mut(*id).exited() {
+                    return Ok(Ended::Process { id: *id, status });
+                }
+            }
+            if let Some(value) = otherwise().await {
+                return Ok(Ended::Otherwise(value));
+            }
+            if start.elapsed() > PATIENCE {
+                bail!("not within {PATIENCE:?}: one of the nodes {ids:?} ends\n{}", self.words());
+            }
+            status::pause().await;
+        }
     }
 
     /// Ends all nodes in an orderly way, and reads their logs, except that of a node which is `gone`.
