@@ -218,8 +218,13 @@ fn tail(text: &str) -> String {
     lines[lines.len().saturating_sub(30)..].join("\n")
 }
 
+/// One line of what was done at a failpoint, and what came of it.
+pub(crate) fn tell(point: &str, effect: Effect, outcome: &str) {
+    tell_outcome(&format!("failpoint {point} | {}", effect.action()), outcome);
+}
+
 /// One line of what was done and seen.
 #[expect(clippy::print_stderr, reason = "the table of failpoints is what these tests are for")]
-pub(crate) fn tell(point: &str, effect: Effect, outcome: &str) {
-    eprintln!("failpoint {point} | {} | {outcome}", effect.action());
+pub(crate) fn tell_outcome(what: &str, outcome: &str) {
+    eprintln!("{what} | {outcome}");
 }
