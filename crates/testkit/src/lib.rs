@@ -18,4 +18,6 @@ pub mod failpoints;
 pub mod history;
 pub mod model_check;
 pub mod numbers;
+pub mod sim;
+pub mod synthetic;
 pub mod workload;

@@ -45,7 +45,7 @@ async fn damaged_files_are_refused_or_made_good() -> Result<()> {
                 }
             };
             std::fs::remove_dir_all(&aside)?;
-            let whole = lane.run.cluster.wait_all_applied().await;
+            let whole = lane.run.cluster.wait_caught_up().await;
             whole.with_context(|| format!("{damage:?} of {} (seed {seed})", file.display()))?;
             lane.run.fault_ends(fault);
             tell_outcome(&format!("{damage:?} of {part:?}"), &outcome);
