@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use leasehold_failpoints::failpoint;
 use leasehold_state_machine::StateMachine;
-use leasehold_state_machine::storage::{Checkpoint, SnapshotFile};
+use leasehold_state_machine::storage::{Checkpoint, SnapshotFile, files};
 use rustix::fs::FlockOperation;
 
 use crate::StartError;
@@ -87,6 +87,8 @@ fn open_all(
     let log = LogStore::open(log_dir, media).map_err(|error| data(&error))?;
     failpoint!("recovery::log::after").map_err(|error| data(&error))?;
     std::fs::create_dir_all(snapshot_dir).map_err(|error| data(&error))?;
+    // The folders of log and snapshots must be there after a power cut: without them the node would take itself for a new one.
+    files::sync_parent(snapshot_dir).map_err(|error| data(&error))?;
     let snapshot = SnapshotFile::newest(snapshot_dir).map_err(|error| data(&error))?;
     failpoint!("recovery::snapshot::after").map_err(|error| data(&error))?;
     let purged = log.purged().map(|id| id.index);
