@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt};
+use leasehold_failpoints::failpoint;
 use leasehold_platform::net::Listener;
 use leasehold_proto::peer as pb;
 use leasehold_proto::peer::peer_server::{Peer, PeerServer};
@@ -154,6 +155,7 @@ impl PeerService {
         let file = blocking(move || receiver.finish()).await?;
         let snapshot = applier::as_snapshot(file).map_err(|error| Status::internal(error.to_string()))?;
         let response = self.raft.install_full_snapshot(vote, snapshot).await.map_err(fatal)?;
+        failpoint!("peer_snapshot::answer::before", pass);
         Ok(pb::InstallSnapshotResponse { vote: Some(convert::vote_to_pb(response.vote)) })
     }
 }
@@ -226,7 +228,10 @@ impl Peer for PeerService {
         });
         let answers = self.raft.stream_append(requests).take_until(self.stop.clone().cancelled_owned());
         let answers = answers.map(|result| match result {
-            Ok(result) => Ok(convert::append_result_to_pb(result)),
+            Ok(result) => {
+                failpoint!("peer_append::answer::before", pass);
+                Ok(convert::append_result_to_pb(result))
+            }
             Err(error) => Err(fatal(error)),
         });
         Ok(Response::new(Box::pin(answers)))
@@ -241,7 +246,9 @@ impl Peer for PeerService {
             let answer = if pre_vote { self.raft.pre_vote(vote).await } else { self.raft.vote(vote).await };
             answer.map_err(fatal)
         };
-        Ok(Response::new(convert::vote_response_to_pb(&self.unless_stopped(answer).await?)))
+        let answer = self.unless_stopped(answer).await?;
+        failpoint!("peer_vote::answer::before", pass);
+        Ok(Response::new(convert::vote_response_to_pb(&answer)))
     }
 
     async fn install_snapshot(
@@ -302,6 +309,7 @@ impl Peer for PeerService {
         let answers = async_stream::stream! {
             let mut settled = Vec::new();
             while fates.recv_many(&mut settled, OUTCOMES_PER_MESSAGE_MAX).await > 0 {
+                failpoint!("peer_forward::answer::before", pass);
                 let outcomes = settled.drain(..).map(|(id, fate)| forward::fate_to_pb(id, fate)).collect();
                 yield Ok(pb::ForwardResponse { outcomes });
             }
@@ -324,6 +332,7 @@ impl Peer for PeerService {
         self.check(request.metadata())?;
         let confirm = async { Ok(read_index::confirm(&self.raft, &self.shared).await) };
         let point = self.unless_stopped(confirm).await?;
+        failpoint!("peer_read_index::answer::before", pass);
         let clock_ms = point.and_then(|point| point.clock).map(|clock| clock.0);
         Ok(Response::new(pb::ReadIndexResponse { index: point.map(|point| point.index), clock_ms }))
     }
