@@ -9,6 +9,7 @@ mod checkpointer;
 pub mod clock;
 mod convert;
 pub mod debug;
+mod divergence;
 mod errors;
 mod formation;
 mod forward;
@@ -36,6 +37,7 @@ mod storage_suite;
 mod transport;
 mod types;
 
+pub use divergence::{Agreement, Comparisons};
 pub use errors::{ReadError, StartError, StopReason, SubmitError};
 pub use leasehold_state_machine::LEVEL_MAX;
 pub use node::{ApplyObserver, Node, Submitted};

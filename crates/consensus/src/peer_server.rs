@@ -20,6 +20,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::applier::{self, Snapshots};
 use crate::convert::{self, Malformed};
+use crate::divergence;
 use crate::forward;
 use crate::identity::IdentityFile;
 use crate::leader_loss::LeaderLoss;
@@ -309,6 +310,14 @@ impl Peer for PeerService {
             }
         };
         Ok(Response::new(Box::pin(answers.take_until(self.stop.clone().cancelled_owned()))))
+    }
+
+    async fn state_hashes(
+        &self,
+        request: Request<pb::StateHashesRequest>,
+    ) -> Result<Response<pb::StateHashesResponse>, Status> {
+        self.check(request.metadata())?;
+        Ok(Response::new(divergence::answer(&self.shared, request.into_inner().after)))
     }
 
     async fn read_index(

@@ -33,7 +33,7 @@ pub(crate) struct Cluster {
     pub(crate) running: BTreeMap<u64, Node>,
     /// Nodes that support less than this build does.
     pub(crate) level_max: BTreeMap<u64, u32>,
-    tuning: Tuning,
+    pub(crate) tuning: Tuning,
     next_request: u64,
 }
 
