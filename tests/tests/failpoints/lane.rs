@@ -166,12 +166,13 @@ impl Lane {
     /// Starts what is down, and waits until all nodes have caught up and serve.
     pub(crate) async fn heal(&mut self, nodes: &[u64], down: &[u64]) -> Result<()> {
         for id in nodes.iter().chain(down) {
+            let failpoints = self.failpoints(*id);
             let node = self.run.cluster.node_mut(*id);
             node.disarm_at_start();
+            // One that has ended, or is about to, does not answer.
+            let _may_be_gone = failpoints.clear().await;
             node.exited();
-            if node.is_responsive() {
-                self.failpoints(*id).clear().await?;
-            } else {
+            if !node.is_responsive() {
                 node.start()?;
             }
         }
