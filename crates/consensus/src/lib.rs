@@ -11,6 +11,9 @@ pub mod debug;
 mod errors;
 mod formation;
 mod forward;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod identity;
 mod leader_clock;
 mod leadership;

@@ -11,6 +11,9 @@ mod convert;
 mod dapr;
 mod error;
 mod frontend;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod gate;
 mod http;
 mod lock_service;

@@ -4,6 +4,8 @@
 //! happened: openraft stops the node on it.
 
 mod flusher;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod mark;
 mod record;
 #[cfg(test)]

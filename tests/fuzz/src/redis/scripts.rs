@@ -1,12 +1,9 @@
 //! Programs: as text, and as the generator of the tests writes them from the same bytes.
 
-#![no_main]
-
 use bytes::Bytes;
 use leasehold_redis::{Effect, Entry, Holding, Script};
-use libfuzzer_sys::fuzz_target;
 
-#[path = "../../tests/support/programs.rs"]
+#[path = "../../../../crates/redis/tests/support/programs.rs"]
 mod programs;
 
 fn evaluate(script: &Script) {
@@ -32,9 +29,17 @@ fn evaluate(script: &Script) {
     }
 }
 
-fuzz_target!(|data: &[u8]| {
-    if let Ok(script) = Script::parse(data) {
-        evaluate(&script);
+pub fn run(data: &[u8]) -> bool {
+    let script = Script::parse(data);
+    if let Ok(script) = &script {
+        evaluate(script);
     }
     evaluate(&Script::parse(programs::program(data).as_bytes()).expect("the generator writes what is understood"));
-});
+    script.is_ok()
+}
+
+pub fn seeds() -> Vec<Vec<u8>> {
+    let drawn = (0..8u8).map(|seed| programs::program(&[seed.wrapping_mul(37); 60]).into_bytes());
+    let written = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) else return 0 end";
+    drawn.chain([written.as_bytes().to_vec()]).collect()
+}

@@ -1,10 +1,7 @@
 //! What comes over a connection: decoded alike wherever it is cut, understood or refused, evaluated, answered.
 
-#![no_main]
-
 use bytes::{Bytes, BytesMut};
 use leasehold_redis::{Command, Decoder, Entry, Holding, Protocol, Reply, Request, parse};
-use libfuzzer_sys::fuzz_target;
 
 fn decode<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<Request>, Option<String>) {
     let mut decoder = Decoder::default();
@@ -36,10 +33,12 @@ fn encode(reply: &Reply) {
     }
 }
 
-fuzz_target!(|data: &[u8]| {
-    let Some((cut, bytes)) = data.split_first() else { return };
+/// The first byte says where to cut.
+pub fn run(data: &[u8]) -> bool {
+    let Some((cut, bytes)) = data.split_first() else { return false };
     let whole = decode([bytes]);
     assert_eq!(decode(bytes.chunks(usize::from(*cut) + 1)), whole);
+    let understood = !whole.0.is_empty();
     for request in whole.0 {
         match parse(&request) {
             Err(reply) => encode(&reply),
@@ -56,4 +55,33 @@ fuzz_target!(|data: &[u8]| {
             Ok(command) => assert!(!command.name().is_empty()),
         }
     }
-});
+    understood
+}
+
+pub fn seeds() -> Vec<Vec<u8>> {
+    let lines: [&[&[u8]]; 6] = [
+        &[b"SET", b"lock", b"me", b"NX", b"PX", b"30000"],
+        &[b"GET", b"lock"],
+        &[b"DEL", b"lock", b"other"],
+        &[
+            b"EVAL",
+            b"if redis.call('get',KEYS[1]) == ARGV[1] then return redis.call('del',KEYS[1]) end",
+            b"1",
+            b"k",
+            b"v",
+        ],
+        &[b"HELLO", b"3", b"AUTH", b"user", b"secret", b"SETNAME", b"me"],
+        &[b"PEXPIRE", b"lock", b"500"],
+    ];
+    let seed = |words: &&[&[u8]]| {
+        let mut seed = vec![3];
+        seed.extend_from_slice(format!("*{}\r\n", words.len()).as_bytes());
+        for word in *words {
+            seed.extend_from_slice(format!("${}\r\n", word.len()).as_bytes());
+            seed.extend_from_slice(word);
+            seed.extend_from_slice(b"\r\n");
+        }
+        seed
+    };
+    lines.iter().map(seed).chain([b"\x01PING\r\n".to_vec()]).collect()
+}
