@@ -8,7 +8,7 @@ use super::invariants::Watched;
 use crate::draw::Draw;
 
 /// Entries of one input.
-const ENTRIES_MAX: usize = 40;
+const ENTRIES_MAX: usize = 24;
 const SEED_LOGS: u8 = 6;
 
 /// One applied entry of a drawn log.
