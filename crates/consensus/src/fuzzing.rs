@@ -14,7 +14,7 @@ use crate::identity::Identity;
 use crate::log_store::fuzzing as log_store;
 use crate::transport::{CLUSTER_HEADER, FROM_HEADER, PeerName, TO_HEADER, cluster_of, peer_of};
 use crate::types::{BatchBytes, Entry, LeaderId, LogId, Member, Membership, Vote};
-use crate::{applier, convert, forward};
+use crate::{applier, convert, divergence, forward};
 
 /// Name, what is done with an input (whether it was understood), and seeds.
 pub type Target = (&'static str, fn(&[u8]) -> bool, fn() -> Vec<Vec<u8>>);
@@ -99,7 +99,7 @@ fn seeds_of_identities() -> Vec<Vec<u8>> {
 /// A message between nodes; its first byte says which. What is understood means the same, written and read again.
 fn peer_messages(data: &[u8]) -> bool {
     let Some((kind, bytes)) = data.split_first() else { return false };
-    match kind % 8 {
+    match kind % 9 {
         0 => append(bytes),
         1 => append_answer(bytes),
         2 => vote_request(bytes),
@@ -107,7 +107,8 @@ fn peer_messages(data: &[u8]) -> bool {
         4 => forwarded(bytes),
         5 => outcomes(bytes),
         6 => snapshot_part(bytes),
-        _ => transfer(bytes),
+        7 => transfer(bytes),
+        _ => state_hashes(bytes),
     }
 }
 
@@ -179,6 +180,12 @@ fn transfer(bytes: &[u8]) -> bool {
     convert::vote_from_pb(message.from).is_ok() && message.last.map(convert::log_id_from_pb).transpose().is_ok()
 }
 
+fn state_hashes(bytes: &[u8]) -> bool {
+    let Ok(message) = pb::StateHashesResponse::decode(bytes) else { return false };
+    let told = message.hashes.len();
+    divergence::from_pb(message).len() <= told
+}
+
 fn seeds_of_peer_messages() -> Vec<Vec<u8>> {
     let append = AppendEntriesRequest {
         vote: vote(),
@@ -200,6 +207,7 @@ fn seeds_of_peer_messages() -> Vec<Vec<u8>> {
     let data = pb::snapshot_chunk::Part::Data(Bytes::from_static(b"LHSNAPSH"));
     let from = Some(convert::vote_to_pb(vote()));
     let last = Some(convert::log_id_to_pb(log_id(3)));
+    let hash = pb::StateHash { index: 64, high: 1, low: 2 };
     let mut seeds = vec![
         (0, convert::append_to_pb(append).encode_to_vec()),
         (2, convert::vote_request_to_pb(&request, true).encode_to_vec()),
@@ -209,6 +217,7 @@ fn seeds_of_peer_messages() -> Vec<Vec<u8>> {
         (6, pb::SnapshotChunk { part: Some(head) }.encode_to_vec()),
         (6, pb::SnapshotChunk { part: Some(data) }.encode_to_vec()),
         (7, pb::TransferLeaderRequest { from, to: 2, last }.encode_to_vec()),
+        (8, pb::StateHashesResponse { hashes: vec![hash] }.encode_to_vec()),
     ];
     let answers =
         [Ok(Some(log_id(4))), Err(StreamAppendError::Conflict(log_id(4))), Err(StreamAppendError::HigherVote(vote()))];

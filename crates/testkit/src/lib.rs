@@ -14,4 +14,6 @@ pub mod dump;
 pub mod history;
 pub mod model_check;
 pub mod numbers;
+pub mod sim;
+pub mod synthetic;
 pub mod workload;

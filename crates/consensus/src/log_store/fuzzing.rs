@@ -14,6 +14,7 @@ use super::mark::{self, Mark};
 use super::record::{StoredLogId, StoredPayload, StoredVote, from_stored, to_stored};
 use super::{FORMAT_FILE, FORMAT_MAGIC, FORMAT_VERSION, LogStore, MARK_FILE, files};
 use crate::fuzzing::entries;
+use crate::media::Media;
 use crate::types::{LeaderId, LogId, TypeConfig, Vote};
 
 /// More than a log of this has entries.
@@ -98,7 +99,7 @@ pub(crate) fn run_files(data: &[u8]) -> bool {
     files::write_record(&dir.path().join(FORMAT_FILE), FORMAT_MAGIC, FORMAT_VERSION, &[]).expect("a file in it");
     fs::write(wal.join(CHUNK_FILE), content).expect("a file in it");
     let _in_runtime = runtime().enter();
-    let Ok(log) = LogStore::open(dir.path()) else { return false };
+    let Ok(log) = LogStore::open(dir.path(), &Media::files()) else { return false };
     let (purged, last) = (log.purged().map(|id| id.index), log.last().map(|id| id.index));
     let _ = log.committed();
     let from = purged.map_or(0, |index| index.saturating_add(1));
@@ -123,7 +124,7 @@ fn with_checksums(mut bytes: &[u8]) -> Vec<u8> {
 pub(crate) fn seeds_of_files() -> Vec<Vec<u8>> {
     let dir = TempDir::new().expect("a temporary folder");
     let content = runtime().block_on(async {
-        let mut log = LogStore::open(dir.path()).expect("a new log");
+        let mut log = LogStore::open(dir.path(), &Media::files()).expect("a new log");
         let leader_id = LeaderId { term: 3, node_id: 1 };
         log.save_vote(&Vote { leader_id, committed: true }).await.expect("a vote in it");
         let (done, flushed) = TypeConfig::oneshot();
