@@ -191,7 +191,7 @@ impl Detector {
 }
 
 /// The hashes that a peer told, in bounds.
-fn from_pb(answer: pb::StateHashesResponse) -> Hashes {
+pub(crate) fn from_pb(answer: pb::StateHashesResponse) -> Hashes {
     let hashes = answer.hashes.into_iter().take(positions::PER_ANSWER_MAX + 1);
     hashes.map(|hash| (hash.index, u128::from(hash.high) << 64 | u128::from(hash.low))).collect()
 }
