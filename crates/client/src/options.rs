@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use leasehold_platform::net::Dialer;
+
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::observer::Observer;
@@ -35,6 +37,8 @@ pub struct ClientOptions {
     pub drift_max_ppm: u32,
     /// Real time.
     pub clock: Clock,
+    /// How nodes are reached.
+    pub dialer: Dialer,
     /// Hears of everything that is sent and answered.
     pub observer: Option<Arc<dyn Observer>>,
 }
@@ -56,6 +60,7 @@ impl ClientOptions {
             session_note: String::new(),
             drift_max_ppm: 2_000,
             clock: Clock::system(),
+            dialer: Dialer::tcp(),
             observer: None,
         }
     }

@@ -16,6 +16,7 @@ mod leader_clock;
 mod leadership;
 mod level;
 mod log_store;
+pub mod media;
 mod network;
 mod node;
 mod options;

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use leasehold_platform::net::Listener;
 use leasehold_state_machine::{Event, LogTime, Operation, Outcome, SetLevel, StateMachine};
 use openraft::async_runtime::WatchReceiver as _;
 use parking_lot::{Mutex, RwLockReadGuard};
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -82,13 +82,13 @@ impl Node {
     /// Starts a node on an already bound peer listener and returns once it takes part (not: once there is a leader).
     pub async fn start(
         options: NodeOptions,
-        peer_listener: TcpListener,
+        peer_listener: impl Into<Listener>,
         observer: Arc<dyn ApplyObserver>,
     ) -> Result<Self, StartError> {
         options.validate()?;
         let data_dir = DataDir::lock(&options.data_dir)?;
         let identity = Arc::new(IdentityFile::open(&options.data_dir, options.node_id)?);
-        let found = recover(&data_dir, options.level_max).await?;
+        let found = recover(&data_dir, options.media.clone(), options.level_max).await?;
         let tuning = &options.tuning;
         let clock = options.clock.clone();
         let shared = Shared::new(clock, found.state, tuning.drift_max_ppm, options.level_max, observer);
@@ -96,7 +96,7 @@ impl Node {
         let snapshots = Arc::new(Snapshots { dir: data_dir.snapshots(), newest: Mutex::new(found.snapshot) });
         let applier =
             Applier::new(options.node_id, Arc::clone(&shared), Arc::clone(&checkpointer), Arc::clone(&snapshots));
-        let transport = Transport::new(Arc::clone(&identity));
+        let transport = Transport::new(Arc::clone(&identity), options.dialer.clone());
         let network = Network::new(Arc::clone(&transport));
         let log = found.log;
         let config = raft_config::config(tuning)?;
@@ -132,7 +132,7 @@ impl Node {
             _data_dir: data_dir,
             options,
         });
-        parts.serve_peers(peer_listener, snapshots);
+        parts.serve_peers(peer_listener.into(), snapshots);
         parts.watch_over();
         Ok(Self { parts })
     }
@@ -319,7 +319,7 @@ impl Parts {
         });
     }
 
-    fn serve_peers(self: &Arc<Self>, listener: TcpListener, snapshots: Arc<Snapshots>) {
+    fn serve_peers(self: &Arc<Self>, listener: Listener, snapshots: Arc<Snapshots>) {
         let service = PeerService {
             raft: self.raft.clone(),
             shared: Arc::clone(&self.shared),

@@ -89,8 +89,8 @@ impl Running {
         let dapr = listeners.dapr.addresses().map_err(unknown_address)?;
         let redis = listeners.redis.as_ref().map(local_address).transpose()?;
         let served = leasehold_frontend::Listeners {
-            grpc: listeners.client,
-            http: listeners.http,
+            grpc: listeners.client.into(),
+            http: listeners.http.into(),
             dapr: listeners.dapr,
             redis: listeners.redis,
         };

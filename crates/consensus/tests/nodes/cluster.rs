@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use leasehold_consensus::clock::{Clock, deadline_after};
+use leasehold_consensus::media::Media;
 use leasehold_consensus::{ApplyObserver, Node, NodeOptions, StartError, StopReason, SubmitError, Tuning};
+use leasehold_platform::net::Dialer;
 use leasehold_state_machine::{
     Acquire, Event, FencingToken, LEVEL_MAX, LeaseId, LeaseRequest, LockRequest, Mode, OpenSession, Operation, Outcome,
     RequestId, StateMachine, Wait,
@@ -73,6 +75,8 @@ impl Cluster {
             level_max: self.level_max.get(&id).copied().unwrap_or(LEVEL_MAX),
             tuning: self.tuning.clone(),
             clock: Clock::system(),
+            media: Media::files(),
+            dialer: Dialer::tcp(),
         };
         let node = Node::start(options, listener, Arc::new(Deaf)).await?;
         self.running.insert(id, node);
