@@ -4,9 +4,11 @@
 //! call on one clock ([`history`]). [`dump`] reads what the nodes' logs say afterwards. [`checker`] holds both against
 //! the invariants C1 to C12 of TESTING.md, one file each, with a reference model of its own. [`model_check`] needs no cluster:
 //! it goes through every state of small worlds over the real lock table. [`disk`], [`damage`] and
-//! [`failpoints`] are faults of one node. [`clients`] runs published clients of other systems, and [`numbers`] are
+//! [`failpoints`] are faults of one node. [`chaos`] brings everything together: faults on
+//! real processes, on a schedule from a seed. [`clients`] runs published clients of other systems, and [`numbers`] are
 //! what is measured.
 
+pub mod chaos;
 pub mod checker;
 pub mod clients;
 pub mod clock;

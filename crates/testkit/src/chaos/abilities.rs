@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use anyhow::{Result, bail};
+
 use super::fault::{Fault, Need};
 use super::say;
 
@@ -42,6 +44,11 @@ impl Abilities {
         self.there.insert(need);
     }
 
+    /// Something that is not to be counted on.
+    pub fn remove(&mut self, need: Need) {
+        self.there.remove(&need);
+    }
+
     /// Whether it is there.
     #[must_use]
     pub fn has(&self, need: Need) -> bool {
@@ -61,12 +68,19 @@ impl Abilities {
         Fault::ALL.into_iter().filter_map(|fault| Some((fault, missing(fault)?.words()))).collect()
     }
 
-    /// Says loudly what is left out.
-    pub fn announce(&self) {
-        for (fault, missing) in self.left_out() {
+    /// Says loudly what is left out. It is an error under [`REQUIRED`], but for what needs a binary of another kind.
+    pub fn announce(&self) -> Result<()> {
+        let left_out = self.left_out();
+        for (fault, missing) in &left_out {
             say(&format!("SKIPPED: {fault}: it needs {missing}"));
         }
         say("SKIPPED: membership change: the product has none yet");
+        let required = std::env::var_os(REQUIRED).is_some_and(|value| value == "1");
+        let missing = left_out.iter().find(|(fault, _)| !fault.needs().contains(&Need::Failpoints));
+        match missing.filter(|_| required) {
+            Some((fault, missing)) => bail!("{REQUIRED}=1, and {fault} cannot be brought: it needs {missing}"),
+            None => Ok(()),
+        }
     }
 }
 

@@ -102,7 +102,11 @@ impl Phases {
                 Call::Release(_) | Call::CloseLease(_) | Call::Cancel(_) => {
                     phases.add(Phase::Releasing, record.worker, from, until);
                 }
-                Call::OpenSession(_) | Call::ForceRelease(_) | Call::SetValue { .. } | Call::Get | Call::Believe { .. } => {}
+                Call::OpenSession(_)
+                | Call::ForceRelease(_)
+                | Call::SetValue { .. }
+                | Call::Get
+                | Call::Believe { .. } => {}
             }
         }
         for spans in phases.0.values_mut() {
@@ -122,7 +126,10 @@ impl Phases {
         let Some(spans) = self.0.get(&phase) else { return false };
         let earliest = Moment(from.0.saturating_sub(SPAN_MS_MAX * 1_000_000));
         let first = spans.partition_point(|span| span.from < earliest);
-        spans[first..].iter().take_while(|span| span.from <= until).any(|span| span.until >= from && counts(span.worker))
+        spans[first..]
+            .iter()
+            .take_while(|span| span.from <= until)
+            .any(|span| span.until >= from && counts(span.worker))
     }
 }
 
@@ -148,7 +155,9 @@ impl<'a> Ends<'a> {
                     Some((&**lease, acquire.ttl_ms))
                 }
                 (Call::OpenSession(open), _) => Some((&*open.session, open.ttl_ms)),
-                (Call::Renew(renew), Response::Renewed { .. } | Response::Unknown) => Some((&*renew.lease, renew.ttl_ms)),
+                (Call::Renew(renew), Response::Renewed { .. } | Response::Unknown) => {
+                    Some((&*renew.lease, renew.ttl_ms))
+                }
                 _ => None,
             };
             if let Some((lease, ttl_ms)) = lasts {

@@ -51,6 +51,13 @@ const SMALL_LOGS_ONE_IN: u32 = 5;
 const ALONE: f64 = 0.5;
 
 impl Plan {
+    /// No fault at all, for so long.
+    #[must_use]
+    pub fn nothing(lasts: Duration) -> Self {
+        let lasts_ms = u64::try_from(lasts.as_millis()).unwrap_or(u64::MAX);
+        Self { steps: Vec::new(), lasts_ms, first_level: false, small_logs: false }
+    }
+
     /// Draws the faults among those that `can` be brought, for so long.
     #[must_use]
     pub fn draw(seed: u64, lasts: Duration, coverage: &Coverage, can: impl Fn(Fault) -> bool) -> Self {

@@ -14,6 +14,7 @@ use leasehold_client::ClientOptions;
 use super::fault::Need;
 use crate::cluster::StatusClient;
 use crate::dump::NodeLog;
+use crate::failpoints;
 
 /// An answer that takes time.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -66,8 +67,8 @@ pub trait Target: fmt::Debug + Send + Sync {
     fn brings(&self) -> Vec<Need>;
     /// Program and arguments of a node.
     fn node_command(&self, place: &NodePlace, how: &StartAs) -> Result<Vec<String>>;
-    /// Who leads, by the word of the nodes that answer at these addresses.
-    fn leader<'a>(&'a self, nodes: &'a [NodePlace]) -> Answer<'a, Option<u64>>;
+    /// The term that a node knows and who leads it, by its word; None when it does not answer.
+    fn leader<'a>(&'a self, node: &'a NodePlace) -> Answer<'a, Option<(u64, Option<u64>)>>;
     /// Whether all nodes name one leader and have applied the same.
     fn is_settled<'a>(&'a self, nodes: &'a [NodePlace]) -> Answer<'a, bool>;
     /// Raises what the nodes may write, once all of them can.
@@ -83,6 +84,7 @@ pub trait Target: fmt::Debug + Send + Sync {
 pub struct Leasehold {
     binary: PathBuf,
     clock_knob: bool,
+    failpoints: bool,
 }
 
 impl Leasehold {
@@ -91,7 +93,11 @@ impl Leasehold {
     pub fn new(binary: &Path) -> Self {
         let help = Command::new(binary).args(["serve", "--test-clock", "x", "--help"]).stdin(Stdio::null()).output();
         let clock_knob = help.is_ok_and(|output| output.status.success());
-        Self { binary: binary.to_owned(), clock_knob }
+        // Only a binary that has them knows the variable that sets them.
+        let content = fs::read(binary).unwrap_or_default();
+        let variable = failpoints::VARIABLE.as_bytes();
+        let failpoints = content.windows(variable.len()).any(|window| window == variable);
+        Self { binary: binary.to_owned(), clock_knob, failpoints }
     }
 
     fn config(place: &NodePlace, how: &StartAs) -> Result<PathBuf> {
@@ -118,7 +124,8 @@ impl Target for Leasehold {
     }
 
     fn brings(&self) -> Vec<Need> {
-        if self.clock_knob { vec![Need::ClockKnob] } else { Vec::new() }
+        let has = [(Need::ClockKnob, self.clock_knob), (Need::Failpoints, self.failpoints)];
+        has.into_iter().filter(|(_, has)| *has).map(|(need, _)| need).collect()
     }
 
     fn node_command(&self, place: &NodePlace, how: &StartAs) -> Result<Vec<String>> {
@@ -140,16 +147,10 @@ impl Target for Leasehold {
         Ok(words)
     }
 
-    fn leader<'a>(&'a self, nodes: &'a [NodePlace]) -> Answer<'a, Option<u64>> {
+    fn leader<'a>(&'a self, node: &'a NodePlace) -> Answer<'a, Option<(u64, Option<u64>)>> {
         Box::pin(async move {
-            // The one that the node with the highest term names: a deposed leader still names itself.
-            let mut newest = None;
-            for node in nodes {
-                if let Some(status) = StatusClient::ask(&node.client_address()).await {
-                    newest = newest.max(Some((status.term, status.leader)));
-                }
-            }
-            newest.and_then(|(_, leader)| leader)
+            let status = StatusClient::ask(&node.client_address()).await?;
+            Some((status.term, status.leader))
         })
     }
 

@@ -24,19 +24,20 @@ fn hub() -> String {
     format!("{}-hub", prefix())
 }
 
-/// Becomes the same program in the hub. Returns when it is there already.
-pub fn enter() -> Result<()> {
+/// Becomes the same program in the hub, with these words in its environment. Returns when it is there already.
+pub fn enter(environment: &[(&str, String)]) -> Result<()> {
     if std::env::var(INSIDE).is_ok_and(|inside| inside == hub()) {
         return Ok(());
     }
     run(&["ip", "netns", "add", &hub()])?;
-    replaced_by_itself().map(|_never| ())
+    replaced_by_itself(environment).map(|_never| ())
 }
 
-fn replaced_by_itself() -> Result<Infallible> {
+fn replaced_by_itself(environment: &[(&str, String)]) -> Result<Infallible> {
     let mut command = Command::new("nsenter");
     command.arg(format!("--net=/run/netns/{}", hub())).arg(std::env::current_exe()?).args(std::env::args_os().skip(1));
-    let error = command.env(INSIDE, hub()).exec();
+    command.envs(environment.iter().map(|(name, value)| (name, value))).env(INSIDE, hub());
+    let error = command.exec();
     leave();
     Err(error).context("nsenter does not start")
 }

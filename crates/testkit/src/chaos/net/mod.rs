@@ -95,7 +95,8 @@ impl Network {
 
     /// Makes the namespaces. The process must be in the hub, see [`enter`].
     pub fn namespaces(hosts: &[Host]) -> Result<Self> {
-        let mut network = Self { prefix: Some(hub::prefix()), ..Self::loopback() };
+        let mut network = Self::loopback();
+        network.prefix = Some(hub::prefix());
         run(&["ip", "link", "set", "lo", "up"])?;
         run(&["ip", "link", "add", "br0", "type", "bridge"])?;
         run(&["ip", "addr", "add", &format!("{HUB}/24"), "dev", "br0"])?;
