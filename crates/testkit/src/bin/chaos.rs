@@ -67,6 +67,12 @@ struct Args {
     /// Clocks far beyond the drift bound: succeeds only if C4 breaks, which shows that the check can fail
     #[arg(long)]
     beyond_drift: bool,
+    /// Succeeds only if something breaks: with a binary or an environment that is known to be wrong
+    #[arg(long)]
+    expect_violation: bool,
+    /// More words of the nodes' environment
+    #[arg(long, value_name = "NAME=VALUE")]
+    node_env: Vec<String>,
     /// The binary under test (default: built)
     #[arg(long, value_name = "FILE")]
     binary: Option<PathBuf>,
@@ -188,12 +194,19 @@ fn options(args: &Args, seed: u64) -> Result<RunOptions> {
         plan: plan.transpose().context("the plan")?,
         only: args.only.clone(),
         beyond_drift: args.beyond_drift,
+        expect_violation: args.expect_violation,
+        environment: args.node_env.iter().map(|word| environment_word(word)).collect::<Result<_>>()?,
         clients: args.clients,
         workers: args.workers,
         locks: args.locks,
         keep: args.keep,
         command: command(args, seed),
     })
+}
+
+fn environment_word(word: &str) -> Result<(String, String)> {
+    let (name, value) = word.split_once('=').with_context(|| format!("{word:?} is not NAME=VALUE"))?;
+    Ok((name.to_owned(), value.to_owned()))
 }
 
 /// What repeats a run.
@@ -203,6 +216,13 @@ fn command(args: &Args, seed: u64) -> String {
     words.push_str(&length);
     if args.beyond_drift {
         words.push_str(" --beyond-drift");
+    }
+    for word in &args.node_env {
+        words.push_str(&format!(" --node-env '{word}'"));
+    }
+    let shape = [("clients", args.clients, 3), ("workers", args.workers, 6), ("locks", args.locks, 8)];
+    for (name, value, _) in shape.into_iter().filter(|(_, value, default)| value != default) {
+        words.push_str(&format!(" --{name} {value}"));
     }
     if let Some(binary) = &args.binary {
         words.push_str(&format!(" --binary {}", binary.display()));

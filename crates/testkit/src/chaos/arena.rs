@@ -49,6 +49,8 @@ pub struct ArenaSettings {
     pub first_level: bool,
     /// See [`StartAs::small_logs`].
     pub small_logs: bool,
+    /// More words of the nodes' environment.
+    pub environment: Vec<(String, String)>,
 }
 
 /// A running cluster with its clients.
@@ -259,7 +261,11 @@ fn node(place: &NodePlace, settings: &ArenaSettings, network: &Network, abilitie
         fs::write(&clock, "0 0\n")?;
         how.clock_file = Some(clock);
     }
-    let mut wrapping = Wrapping { host: network.wrapper(Host::Node(place.id)), ..Wrapping::default() };
+    let mut wrapping = Wrapping {
+        host: network.wrapper(Host::Node(place.id)),
+        environment: settings.environment.clone(),
+        ..Wrapping::default()
+    };
     if let Some(library) = &abilities.fake_time {
         let wall = file("wall");
         fs::write(&wall, "+0\n")?;

@@ -20,6 +20,8 @@ const TICK: Duration = Duration::from_millis(5);
 const VICTIM_MAX: Duration = Duration::from_millis(2_500);
 /// … and so long for a lock to come into its phase, then it strikes all the same.
 const AIM_MAX: Duration = Duration::from_millis(1_200);
+/// A node that ends by itself so often is not started again.
+const RESTARTS_MAX: usize = 2;
 /// Between two words to whoever watches a long run.
 const WORD_EVERY: Duration = Duration::from_secs(60);
 
@@ -180,7 +182,9 @@ impl<'a> Driver<'a> {
                 let words = self.arena.node(id).words()?;
                 let words = tail(&words);
                 self.carried.violations.push(format!("node {id} ended by itself: {}:\n{words}", ending(status)));
-                self.arena.start_node(id)?;
+                if self.carried.violations.len() <= RESTARTS_MAX {
+                    self.arena.start_node(id)?;
+                }
             }
         }
         for client in &mut self.arena.clients {

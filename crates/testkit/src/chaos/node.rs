@@ -186,6 +186,11 @@ pub fn copy_folder(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
+/// What lies on the disk of a folder is there for good: an operator's hands are not what a power cut tests.
+pub fn flush(folder: &Path) -> Result<()> {
+    Ok(rustix::fs::syncfs(File::open(folder)?)?)
+}
+
 /// Empties a folder, which may be a mount point.
 pub fn empty_folder(folder: &Path) -> Result<()> {
     for entry in fs::read_dir(folder)? {

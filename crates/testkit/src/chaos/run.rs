@@ -47,6 +47,10 @@ pub struct RunOptions {
     pub only: Vec<Fault>,
     /// All clocks run far too fast, and nothing else is done: C4 must break.
     pub beyond_drift: bool,
+    /// Something must break, whatever it is.
+    pub expect_violation: bool,
+    /// More words of the nodes' environment.
+    pub environment: Vec<(String, String)>,
     /// Client processes.
     pub clients: u32,
     /// Workers of each.
@@ -66,7 +70,7 @@ pub struct Outcome {
     pub report: RunReport,
     /// Cells that it hit.
     pub coverage: Coverage,
-    /// Whether everything held, or, beyond the drift bound, C4 did not.
+    /// Whether everything held; or did not, where that was to be shown.
     pub is_as_expected: bool,
 }
 
@@ -85,6 +89,7 @@ pub async fn run(target: Arc<dyn Target>, mut abilities: Abilities, options: &Ru
         disk_bytes: DISK_BYTES + DISK_BYTES_A_MINUTE * minutes,
         first_level: plan.first_level,
         small_logs: plan.small_logs,
+        environment: options.environment.clone(),
     };
     let begun = Moment::now();
     let mut arena = Arena::start(target, abilities, &settings).await?;
@@ -110,7 +115,11 @@ pub async fn run(target: Arc<dyn Target>, mut abilities: Abilities, options: &Ru
     report.seconds_in_all = begun.elapsed().as_secs_f64();
     let is_clean = verdict.report.is_clean() && verdict.violations.is_empty();
     let broke_c4 = verdict.report.violations().iter().any(|violation| violation.invariant == Invariant::C4);
-    let is_as_expected = if options.beyond_drift { broke_c4 } else { is_clean };
+    let is_as_expected = match (options.beyond_drift, options.expect_violation) {
+        (true, _) => broke_c4,
+        (false, true) => !is_clean,
+        (false, false) => is_clean,
+    };
     finish(options, &plan, &report, &verdict, is_as_expected)?;
     Ok(Outcome { report, coverage, is_as_expected })
 }
@@ -174,7 +183,7 @@ fn finish(
 
 /// All but the reports.
 fn forget(folder: &Path) -> Result<()> {
-    const KEPT: [&str; 4] = ["report.json", "report.html", "plan.json", "verdict.txt"];
+    const KEPT: [&str; 5] = ["report.json", "report.html", "plan.json", "verdict.txt", "output.txt"];
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         if path.is_dir() {

@@ -32,7 +32,11 @@ impl Links {
         for ((from, to), troubles) in &self.troubles {
             for trouble in troubles {
                 let source = format!("ip saddr {}", from.address());
-                let of_thousand = |share: u32| format!("numgen random mod 1000 < {share}");
+                let of_thousand = |share: u32| match share {
+                    // All of them: the filter knows no such number.
+                    1_000.. => String::new(),
+                    share => format!("numgen random mod 1000 < {share}"),
+                };
                 // Writing to a string does not fail.
                 let _ = match trouble {
                     Trouble::Drop if *to == host => writeln!(input, "{source} drop"),

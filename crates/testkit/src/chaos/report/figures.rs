@@ -67,15 +67,17 @@ fn x(ms: u64, length: f64) -> f64 {
 /// Bars of faults, a lane for every victim; who led; when nobody was answered.
 pub(super) fn timeline(report: &RunReport) -> String {
     let length = length_ms(report);
-    let mut lanes: BTreeMap<String, Vec<&FaultLine>> = BTreeMap::new();
+    // Nodes come first, then all of them, then clients.
+    let place = |victim: &str| (victim.starts_with("client"), victim.starts_with("all"), victim.to_owned());
+    let mut lanes: BTreeMap<_, Vec<&FaultLine>> = BTreeMap::new();
     for node in 1..=3 {
-        lanes.insert(format!("node {node}"), Vec::new());
+        lanes.insert(place(&format!("node {node}")), Vec::new());
     }
     for fault in &report.faults {
-        lanes.entry(fault.victim.clone()).or_default().push(fault);
+        lanes.entry(place(&fault.victim)).or_default().push(fault);
     }
     let (mut body, mut y) = (String::new(), 8.0);
-    for (victim, faults) in &lanes {
+    for ((_, _, victim), faults) in &lanes {
         y = lane(&mut body, report, victim, faults, y, length);
     }
     let _ = write!(body, "<text x=0 y={}>service</text>", y + BAR);
@@ -177,7 +179,6 @@ pub(super) fn service(report: &RunReport) -> String {
             second.answered
         );
     }
-    let _ = write!(body, "<text x=0 y=14>{most:.0} answers/s</text>");
     for (power, label) in [(0, "1 ms"), (1, "10 ms"), (2, "100 ms"), (3, "1 s"), (4, "10 s")] {
         let y = latency_y(10_f64.powi(power));
         let _ = write!(
@@ -189,8 +190,10 @@ pub(super) fn service(report: &RunReport) -> String {
     line(&mut body, report, "#3d9a76", length, |second| second.p50_ms);
     line(&mut body, report, "#d64545", length, |second| second.p99_ms);
     axis(&mut body, SERVICE_HEIGHT + 10.0, length);
-    let key = "<p class=key><i style='background:#dfe6f1'></i>answers a second<i style='background:#3d9a76'></i>p50\
-               <i style='background:#d64545'></i>p99 of calls that wait for nobody, logarithmic</p>";
+    let key = format!(
+        "<p class=key><i style='background:#dfe6f1'></i>answers a second, {most:.0} at most<i style='background:#3d9a76'></i>p50\
+               <i style='background:#d64545'></i>p99 of calls that wait for nobody, logarithmic</p>"
+    );
     format!("<svg viewBox='0 0 {WIDTH} {}'>{body}</svg>{key}", SERVICE_HEIGHT + 32.0)
 }
 

@@ -11,7 +11,7 @@ use rand::seq::IndexedRandom;
 
 use super::super::arena::Arena;
 use super::super::fault::Fault;
-use super::super::node::{copy_folder, empty_folder, ending};
+use super::super::node::{copy_folder, empty_folder, ending, flush};
 use super::{State, Victim};
 use crate::damage::{Damage, Part};
 use crate::disk::Disk;
@@ -65,6 +65,7 @@ impl Refusal {
                 refusal.must = false;
             }
         }
+        flush(&data)?;
         arena.start_node(id)?;
         Ok(refusal)
     }
@@ -101,6 +102,7 @@ impl Refusal {
         node.kill()?;
         empty_folder(&node.place.data_dir)?;
         copy_folder(&self.aside, &node.place.data_dir)?;
+        flush(&node.place.data_dir)?;
         fs::remove_dir_all(&self.aside)?;
         Ok(())
     }
@@ -111,20 +113,29 @@ fn disk(arena: &mut Arena, id: u64) -> Result<&mut Disk> {
     arena.disks.get_mut(at).with_context(|| format!("node {id} has no disk of its own"))
 }
 
+/// From here on nothing reaches the disks; the processes die of it, or by us.
 pub(super) fn cut_power(arena: &mut Arena, victim: Victim) -> Result<State> {
-    let nodes: Vec<u64> = match victim {
-        Victim::Node(id) => vec![id],
-        _ => (1..=arena.nodes.len() as u64).collect(),
-    };
-    for id in &nodes {
-        // From here on nothing reaches the disk; the process dies of it, or by us.
-        disk(arena, *id)?.cut()?;
-        arena.node(*id).kill()?;
-    }
-    for id in &nodes {
-        disk(arena, *id)?.restore()?;
+    for id in nodes(arena, victim) {
+        disk(arena, id)?.cut()?;
+        arena.node(id).kill()?;
     }
     Ok(State::Plain)
+}
+
+/// The disks are there again, with what had been flushed.
+pub(super) fn restore_power(arena: &mut Arena, victim: Victim) -> Result<()> {
+    for id in nodes(arena, victim) {
+        disk(arena, id)?.restore()?;
+    }
+    Ok(())
+}
+
+fn nodes(arena: &Arena, victim: Victim) -> Vec<u64> {
+    match victim {
+        Victim::Node(id) => vec![id],
+        Victim::AllNodes => (1..=arena.nodes.len() as u64).collect(),
+        Victim::Client(_) => Vec::new(),
+    }
 }
 
 pub(super) fn fill(arena: &mut Arena, id: u64) -> Result<State> {

@@ -194,6 +194,9 @@ impl Active {
             (State::Descriptors(before), Victim::Node(id)) => process::give_descriptors(arena, id, &before)?,
             _ => {}
         }
+        if self.step.fault == Fault::PowerCut {
+            files::restore_power(arena, self.victim)?;
+        }
         match (self.step.fault.occupies(), self.victim) {
             (Occupies::Links, _) => arena.network.heal(),
             (Occupies::Clocks, Victim::Node(id)) => arena.set_clock(id, 0, 0),
