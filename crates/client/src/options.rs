@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use leasehold_platform::net::Dialer;
+use leasehold_platform::simulation;
 
 use crate::clock::Clock;
 use crate::error::Error;
@@ -116,7 +117,12 @@ fn is_host_and_port(text: &str) -> bool {
 pub fn default_owner() -> String {
     let uid = rustix::process::getuid().as_raw();
     let user = std::env::var("USER").ok().or_else(|| user_name(uid)).unwrap_or_else(|| format!("uid{uid}"));
-    format!("{user}@{}:{}", host_name(), std::process::id())
+    format!("{user}@{}:{}", host_name(), process_id())
+}
+
+/// The number of this process; the same one in every run of a simulation.
+pub(crate) fn process_id() -> u32 {
+    if simulation::is_running() { 1 } else { std::process::id() }
 }
 
 /// The name of this machine.

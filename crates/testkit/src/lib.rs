@@ -20,4 +20,5 @@ pub mod failpoints;
 pub mod history;
 pub mod model_check;
 pub mod numbers;
+pub mod sim;
 pub mod workload;

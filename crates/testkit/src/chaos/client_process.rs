@@ -20,7 +20,7 @@ use tokio::time::sleep;
 
 use super::phase::Phase;
 use crate::history::Journal;
-use crate::workload::{WorkloadOptions, work};
+use crate::workload::{WorkloadOptions, drive};
 
 /// Between two words about the grants so far.
 const TELL_EVERY: Duration = Duration::from_millis(100);
@@ -76,7 +76,7 @@ pub async fn run(args: ClientArgs) -> Result<()> {
         let (options, journal, stop) = (options.clone(), journal.clone(), stop.clone());
         workers.spawn(async move {
             let Some(client) = connect(client_options, &stop).await else { return };
-            work(number, client.clone(), &options, Arc::new(journal), stop).await;
+            drive(number, client.clone(), &options, Arc::new(journal), stop).await;
             client.settle(SETTLE_MAX).await;
             client.close();
         });
