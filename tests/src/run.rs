@@ -45,7 +45,7 @@ pub struct Run {
     name: String,
     seed: u64,
     all_kinds: bool,
-    _alone: MutexGuard<'static, ()>,
+    _alone: Option<MutexGuard<'static, ()>>,
 }
 
 impl Run {
@@ -57,6 +57,20 @@ impl Run {
     /// The same with other settings of the cluster.
     pub async fn start_with(program: &str, test: &str, options: ClusterOptions) -> Result<Self> {
         let alone = alone().await;
+        Self::begin(program, test, options, Some(alone)).await
+    }
+
+    /// The same beside other runs: whoever starts several sees to it that they are few.
+    pub async fn start_beside(program: &str, test: &str, options: ClusterOptions) -> Result<Self> {
+        Self::begin(program, test, options, None).await
+    }
+
+    async fn begin(
+        program: &str,
+        test: &str,
+        options: ClusterOptions,
+        alone: Option<MutexGuard<'static, ()>>,
+    ) -> Result<Self> {
         let seed = seed(program, test);
         let cluster = Cluster::start(options).await?;
         let recorder = Recorder::new();
@@ -111,9 +125,13 @@ impl Run {
         self.judge(Some(gone), shown).await
     }
 
+    /// Ends the run and tells what the checker says, whatever that is: for runs that must be found out.
+    pub async fn verdict(mut self) -> Result<Report> {
+        Ok(check(&self.evidence(None).await?))
+    }
+
     #[expect(clippy::print_stderr, reason = "what a run did belongs to its output")]
-    async fn judge(mut self, gone: Option<u64>, shown: &[Invariant]) -> Result<()> {
-        self.progress().await.context("after the faults")?;
+    async fn evidence(&mut self, gone: Option<u64>) -> Result<Evidence> {
         let history = self.workload.finish().await;
         let counts = history.counts();
         eprintln!("{}: {} records: {counts:?}", self.name, history.records.len());
@@ -121,7 +139,12 @@ impl Run {
         ensure!(!self.all_kinds || missing.is_empty(), "the workload never came to {missing:?}");
         self.cluster.wait_all_applied().await?;
         let nodes = self.cluster.stop_and_dump(gone)?;
-        let evidence = Evidence { history, nodes, ..Evidence::default() };
+        Ok(Evidence { history, nodes, ..Evidence::default() })
+    }
+
+    async fn judge(mut self, gone: Option<u64>, shown: &[Invariant]) -> Result<()> {
+        self.progress().await.context("after the faults")?;
+        let evidence = self.evidence(gone).await?;
         let report = check(&evidence);
         let shows = shown.iter().all(|invariant| report.checked(*invariant) > 0);
         if report.is_clean() && shows {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt};
+use leasehold_failpoints::failpoint;
 use leasehold_platform::net::Listener;
 use leasehold_proto::peer as pb;
 use leasehold_proto::peer::peer_server::{Peer, PeerServer};
@@ -146,6 +147,7 @@ impl PeerService {
         let file = blocking(move || receiver.finish()).await?;
         let snapshot = applier::as_snapshot(file).map_err(|error| Status::internal(error.to_string()))?;
         let response = self.raft.install_full_snapshot(vote, snapshot).await.map_err(fatal)?;
+        failpoint!("peer_snapshot::answer::before", pass);
         Ok(pb::InstallSnapshotResponse { vote: Some(convert::vote_to_pb(response.vote)) })
     }
 }
@@ -218,7 +220,10 @@ impl Peer for PeerService {
         });
         let answers = self.raft.stream_append(requests).take_until(self.stop.clone().cancelled_owned());
         let answers = answers.map(|result| match result {
-            Ok(result) => Ok(convert::append_result_to_pb(result)),
+            Ok(result) => {
+                failpoint!("peer_append::answer::before", pass);
+                Ok(convert::append_result_to_pb(result))
+            }
             Err(error) => Err(fatal(error)),
         });
         Ok(Response::new(Box::pin(answers)))
@@ -230,6 +235,7 @@ impl Peer for PeerService {
         let pre_vote = message.pre_vote;
         let vote = convert::vote_request_from_pb(message).map_err(malformed)?;
         let answer = if pre_vote { self.raft.pre_vote(vote).await } else { self.raft.vote(vote).await };
+        failpoint!("peer_vote::answer::before", pass);
         Ok(Response::new(convert::vote_response_to_pb(&answer.map_err(fatal)?)))
     }
 
@@ -291,6 +297,7 @@ impl Peer for PeerService {
         let answers = async_stream::stream! {
             let mut settled = Vec::new();
             while fates.recv_many(&mut settled, OUTCOMES_PER_MESSAGE_MAX).await > 0 {
+                failpoint!("peer_forward::answer::before", pass);
                 let outcomes = settled.drain(..).map(|(id, fate)| forward::fate_to_pb(id, fate)).collect();
                 yield Ok(pb::ForwardResponse { outcomes });
             }
@@ -304,6 +311,7 @@ impl Peer for PeerService {
     ) -> Result<Response<pb::ReadIndexResponse>, Status> {
         self.check(request.metadata())?;
         let point = read_index::confirm(&self.raft, &self.shared).await;
+        failpoint!("peer_read_index::answer::before", pass);
         let clock_ms = point.and_then(|point| point.clock).map(|clock| clock.0);
         Ok(Response::new(pb::ReadIndexResponse { index: point.map(|point| point.index), clock_ms }))
     }

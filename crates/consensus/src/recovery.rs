@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
+use leasehold_failpoints::failpoint;
 use leasehold_state_machine::StateMachine;
 use leasehold_state_machine::storage::{Checkpoint, SnapshotFile};
 use rustix::fs::FlockOperation;
@@ -32,6 +33,7 @@ impl DataDir {
         let lock = lock.map_err(|error| refuse(&error))?;
         rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive)
             .map_err(|_| refuse(&"another process uses it; stop that one first"))?;
+        failpoint!("recovery::lock::after").map_err(|error| refuse(&error))?;
         Ok(Self { root: root.to_path_buf(), _lock: lock })
     }
 
@@ -83,11 +85,14 @@ fn open_all(
 ) -> Result<Recovered, StartError> {
     let data = |error: &dyn std::fmt::Display| StartError::Data(error.to_string());
     let log = LogStore::open(log_dir, media).map_err(|error| data(&error))?;
+    failpoint!("recovery::log::after").map_err(|error| data(&error))?;
     std::fs::create_dir_all(snapshot_dir).map_err(|error| data(&error))?;
     let snapshot = SnapshotFile::newest(snapshot_dir).map_err(|error| data(&error))?;
+    failpoint!("recovery::snapshot::after").map_err(|error| data(&error))?;
     let purged = log.purged().map(|id| id.index);
     let level = LevelGuard::new(level_max);
     let (checkpoint, state) = open_checkpoint(media.disk(), checkpoint_dir, &level)?;
+    failpoint!("recovery::checkpoint::after").map_err(|error| data(&error))?;
     let state = match choose(state, snapshot.as_ref(), purged)? {
         Source::Checkpoint(state) => *state,
         Source::Nothing => StateMachine::new(),
@@ -95,7 +100,9 @@ fn open_all(
             let head = file.state_head().map_err(|error| data(&error))?;
             level.check_tables("snapshot", &file.path, head.level).map_err(above)?;
             let state = file.load().map_err(|error| data(&error))?;
+            failpoint!("recovery::install::before").map_err(|error| data(&error))?;
             checkpoint.install(file).map_err(|error| data(&error))?;
+            failpoint!("recovery::install::after").map_err(|error| data(&error))?;
             tracing::info!(log_index = index_of(&state), "rebuilt the tables from snapshot {}", file.path.display());
             state
         }

@@ -84,9 +84,7 @@ fn action(word: &str) -> Result<Option<Action>, String> {
             })?)
         }
         _ => {
-            return Err(format!(
-                "{word}: none of off, abort, error(EIO), error(ENOSPC), delay(Nms), pause, skip"
-            ));
+            return Err(format!("{word}: none of off, abort, error(EIO), error(ENOSPC), delay(Nms), pause, skip"));
         }
     }))
 }
@@ -127,7 +125,17 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_is_refused() {
-        for text in ["", "abort()x", "error(EPERM)", "error", "delay", "delay(5)", "delay(99999999ms)", "abort,soon", "abort,after=x"] {
+        for text in [
+            "",
+            "abort()x",
+            "error(EPERM)",
+            "error",
+            "delay",
+            "delay(5)",
+            "delay(99999999ms)",
+            "abort,soon",
+            "abort,after=x",
+        ] {
             assert!(Plan::parse(text).is_err(), "{text}");
         }
     }

@@ -104,9 +104,7 @@ impl State {
         let mut armed = self.lock();
         armed.paused += 1;
         let mut armed = match time {
-            Some(time) => {
-                self.changed.wait_timeout_while(armed, time, same).unwrap_or_else(PoisonError::into_inner).0
-            }
+            Some(time) => self.changed.wait_timeout_while(armed, time, same).unwrap_or_else(PoisonError::into_inner).0,
             None => self.changed.wait_while(armed, same).unwrap_or_else(PoisonError::into_inner),
         };
         armed.paused -= 1;
