@@ -55,7 +55,7 @@ struct Args {
     /// Aims at cells that are not in this file, and leaves it alone
     #[arg(long, value_name = "FILE", hide = true)]
     aim_beside: Option<PathBuf>,
-    /// Fails if a cell was never hit
+    /// Fails if a cell was never hit; makes up to twice as many short runs until all were
     #[arg(long)]
     require_coverage: bool,
     /// Carries out this plan, instead of one drawn from the seed
@@ -245,6 +245,7 @@ fn many(args: &Args) -> Result<bool> {
     let options = ManyOptions {
         seed,
         runs: args.runs.unwrap_or(1),
+        more: if args.require_coverage { args.runs.unwrap_or(1) } else { 0 },
         at_once: args.at_once,
         folder: folder(args, "short"),
         coverage: args.coverage.clone(),
@@ -259,9 +260,9 @@ fn many(args: &Args) -> Result<bool> {
         }
     });
     let start = Moment::now();
-    let outcome = run_many(&options, || interrupted.load(Ordering::Relaxed))?;
     let brings = Leasehold::new(&binary).brings();
     let can = allowed(Abilities::probe(), &brings);
+    let outcome = run_many(&options, &can, || interrupted.load(Ordering::Relaxed))?;
     let covered = require(&outcome.coverage, can) || !args.require_coverage;
     println!("{}", summary(&outcome, start.elapsed()));
     Ok(outcome.bad.is_empty() && covered && !interrupted.load(Ordering::Relaxed))

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, bail};
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use anyhow::Result;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::arena::Arena;
@@ -20,6 +19,8 @@ const TICK: Duration = Duration::from_millis(5);
 const VICTIM_MAX: Duration = Duration::from_millis(2_500);
 /// … and so long for a lock to come into its phase, then it strikes all the same.
 const AIM_MAX: Duration = Duration::from_millis(1_200);
+/// Who is not run for so long between two ticks is on a machine that stands still, and so are all others.
+const STALL: Duration = Duration::from_millis(400);
 /// A node that ends by itself so often is not started again.
 const RESTARTS_MAX: usize = 2;
 /// Between two words to whoever watches a long run.
@@ -48,6 +49,8 @@ struct Pending {
 pub(super) struct Carried {
     pub(super) done: Vec<Done>,
     pub(super) left_out: Vec<String>,
+    /// When the machine stood still.
+    pub(super) stalls: Vec<(Moment, Moment)>,
     pub(super) violations: Vec<String>,
 }
 
@@ -64,18 +67,17 @@ impl<'a> Driver<'a> {
         Self { arena, started: Moment::now(), actives: Vec::new(), pending: None, carried: Carried::default() }
     }
 
-    /// Until the plan is over and everything is healed. An interrupted run is an error.
+    /// Until the plan is over and everything is healed.
     pub(super) async fn carry_out(mut self, plan: &Plan) -> Result<Carried> {
-        let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
         let mut steps = plan.steps.iter();
         let mut next = steps.next();
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut word = Moment::now();
+        let (mut word, mut last) = (Moment::now(), Moment::now());
         loop {
+            self.note_stall(last);
+            last = Moment::now();
             let heard = tokio::select! {
-                biased;
-                () = either(&mut interrupt, &mut terminate) => bail!("interrupted"),
                 heard = self.arena.phase_words.recv() => heard,
                 _ = tick.tick() => None,
             };
@@ -95,6 +97,14 @@ impl<'a> Driver<'a> {
                 word = Moment::now();
                 self.say_how_far(plan);
             }
+        }
+    }
+
+    /// Of a long time between two ticks. What we do to others in one is meant to be short.
+    fn note_stall(&mut self, last: Moment) {
+        let now = Moment::now();
+        if now.since(last) > STALL {
+            self.carried.stalls.push((last, now));
         }
     }
 
@@ -206,11 +216,4 @@ pub(super) fn tail(words: &str) -> String {
     const LINES: usize = 15;
     let lines: Vec<&str> = words.lines().collect();
     lines[lines.len().saturating_sub(LINES)..].join("\n")
-}
-
-async fn either(one: &mut Signal, other: &mut Signal) {
-    tokio::select! {
-        _ = one.recv() => {}
-        _ = other.recv() => {}
-    }
 }

@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use super::arena::{Arena, PATIENCE};
 use super::client::ClientProcess;
 use super::coverage::{Cell, Coverage};
-use super::driver::{Done, tail};
+use super::driver::{Carried, Done, tail};
 use super::phase::{Phase, Phases};
 use super::strike::Victim;
 use crate::checker::{Bounds, Evidence, Report, check};
@@ -39,7 +39,7 @@ pub(super) struct Verdict {
 }
 
 /// Waits for progress, ends everything and judges it.
-pub(super) async fn judge(arena: &mut Arena, done: &[Done], folder: &Path) -> Result<Verdict> {
+pub(super) async fn judge(arena: &mut Arena, carried: &Carried, folder: &Path) -> Result<Verdict> {
     let mut violations = Vec::new();
     let healed = Moment::now();
     let fresh = keep_error(arena.fresh_grants(FRESH_GRANTS, PATIENCE).await, "C13", &mut violations);
@@ -65,7 +65,7 @@ pub(super) async fn judge(arena: &mut Arena, done: &[Done], folder: &Path) -> Re
         }
     };
     violations.extend(different_states(&nodes));
-    let history = History { records: records(folder)?, faults: done.iter().map(outage).collect() };
+    let history = History { records: records(folder)?, faults: outages(carried) };
     let bounds = Bounds { late_slack_ms: LATE_SLACK_MS, ..Bounds::default() };
     let evidence = Evidence { history, nodes, bounds };
     let report = check(&evidence);
@@ -86,6 +86,16 @@ fn records(folder: &Path) -> Result<Vec<history::Record>> {
         }
     }
     Ok(records)
+}
+
+fn outages(carried: &Carried) -> Vec<history::Fault> {
+    let stall = |(begin, end): &(Moment, Moment)| history::Fault {
+        what: "the machine stood still".into(),
+        node: None,
+        begin: *begin,
+        end: Some(end.plus_ms(RECOVERY_MS)),
+    };
+    carried.done.iter().map(outage).chain(carried.stalls.iter().map(stall)).collect()
 }
 
 fn outage(done: &Done) -> history::Fault {

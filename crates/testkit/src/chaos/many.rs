@@ -23,6 +23,8 @@ pub struct ManyOptions {
     pub seed: u64,
     /// How many.
     pub runs: u64,
+    /// So many more at most, until all cells were hit that can be.
+    pub more: u64,
     /// How many at a time.
     pub at_once: usize,
     /// Where they write, each in a folder of its own.
@@ -56,19 +58,23 @@ struct Running {
 }
 
 /// Makes them all. `interrupted` says that nothing new is to be started and what runs is to be ended.
-pub fn run_many(options: &ManyOptions, interrupted: impl Fn() -> bool) -> Result<ManyOutcome> {
+pub fn run_many(
+    options: &ManyOptions,
+    can: impl Fn(Fault) -> bool,
+    interrupted: impl Fn() -> bool,
+) -> Result<ManyOutcome> {
     fs::create_dir_all(&options.folder)?;
     let file = options.coverage.clone().unwrap_or_else(|| options.folder.join("coverage.json"));
     let mut outcome = ManyOutcome { coverage: Coverage::load(&file)?, ..ManyOutcome::default() };
     let mut running: Vec<Running> = Vec::new();
-    let mut next = 0;
-    while next < options.runs || !running.is_empty() {
-        while next < options.runs && running.len() < options.at_once && !interrupted() {
+    let (mut next, mut runs) = (0, options.runs);
+    while next < runs || !running.is_empty() {
+        while next < runs && running.len() < options.at_once && !interrupted() {
             running.push(start(options, options.seed + next, &file)?);
             next += 1;
         }
         if interrupted() {
-            next = options.runs;
+            runs = next;
             running.iter().for_each(tell_to_end);
         }
         std::thread::sleep(LOOK_EVERY);
@@ -86,6 +92,8 @@ pub fn run_many(options: &ManyOptions, interrupted: impl Fn() -> bool) -> Result
             note(&mut outcome, &ended, status.success())?;
             // Those that start from now on aim at what is still missing.
             outcome.coverage.save(&file)?;
+            let last = next == runs && runs < options.runs + options.more;
+            runs += u64::from(last && !outcome.coverage.missing(&can).is_empty());
         }
     }
     Ok(outcome)

@@ -73,9 +73,9 @@ impl Plan {
         let mut at_ms = 300;
         while at_ms + BREATH_MS < lasts_ms {
             let left_ms = lasts_ms - at_ms;
-            let Some(cell) = choose(&mut random, &drawn, |fault| {
-                can(fault) && duration_ms(fault).0 <= left_ms && may_follow(&plan, fault)
-            }) else {
+            let fits = |fault| can(fault) && duration_ms(fault).0 <= left_ms && may_follow(&plan, fault);
+            let Some(cell) = only_now(&mut random, &drawn, &plan, &fits).or_else(|| choose(&mut random, &drawn, fits))
+            else {
                 break;
             };
             let (shortest, longest) = duration_ms(cell.fault);
@@ -105,6 +105,15 @@ impl Plan {
 /// A level can be raised once, and before that the workload can do little: so that comes first or not at all.
 fn may_follow(plan: &Plan, fault: Fault) -> bool {
     fault != Fault::LevelRaise || plan.steps.is_empty()
+}
+
+/// What can come first only would hardly ever come: every other run begins with it while it was never hit.
+fn only_now(random: &mut StdRng, drawn: &Coverage, plan: &Plan, can: &impl Fn(Fault) -> bool) -> Option<Cell> {
+    if !plan.steps.is_empty() || random.random() {
+        return None;
+    }
+    let missing = drawn.missing(|fault| fault == Fault::LevelRaise && can(fault));
+    missing.choose(random).copied()
 }
 
 /// Among the cells that were hit least often.

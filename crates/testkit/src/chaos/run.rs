@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::abilities::Abilities;
 use super::arena::{Arena, ArenaSettings};
@@ -74,8 +75,18 @@ pub struct Outcome {
     pub is_as_expected: bool,
 }
 
-/// Makes the run. The process must be in the hub where there are namespaces.
-pub async fn run(target: Arc<dyn Target>, mut abilities: Abilities, options: &RunOptions) -> Result<Outcome> {
+/// Makes the run. The process must be in the hub where there are namespaces. A run that is interrupted removes what it made.
+pub async fn run(target: Arc<dyn Target>, abilities: Abilities, options: &RunOptions) -> Result<Outcome> {
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    tokio::select! {
+        biased;
+        _ = interrupt.recv() => bail!("interrupted"),
+        _ = terminate.recv() => bail!("told to end"),
+        outcome = Box::pin(run_whole(target, abilities, options)) => outcome,
+    }
+}
+
+async fn run_whole(target: Arc<dyn Target>, mut abilities: Abilities, options: &RunOptions) -> Result<Outcome> {
     fs::create_dir_all(&options.folder).with_context(|| options.folder.display().to_string())?;
     let plan = prepare(&target, &mut abilities, options)?;
     let minutes = options.lasts.as_secs() / 60;
@@ -102,7 +113,7 @@ pub async fn run(target: Arc<dyn Target>, mut abilities: Abilities, options: &Ru
     let mut carried = Driver::new(&mut arena).carry_out(&plan).await?;
     carried.done.sort_by_key(|done| done.struck.0);
     let lasted = started.elapsed();
-    let mut verdict = judge::judge(&mut arena, &carried.done, &options.folder).await?;
+    let mut verdict = judge::judge(&mut arena, &carried, &options.folder).await?;
     verdict.violations.append(&mut carried.violations);
     let reigns = arena.leadership.reigns();
     let abilities = arena.abilities.clone();

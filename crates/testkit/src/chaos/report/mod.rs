@@ -53,6 +53,8 @@ pub struct RunReport {
     pub reigns: Vec<(u64, Option<u64>)>,
     /// Times without any answer.
     pub gaps: Vec<Gap>,
+    /// When the machine itself stood still: not the cluster's fault.
+    pub stalls: Vec<Gap>,
     /// Calls and latencies, second by second.
     pub by_second: Vec<Second>,
     /// What each invariant was held against.
@@ -148,6 +150,12 @@ impl RunReport {
             left_out: abilities.left_out().into_iter().map(|(fault, why)| (fault, why.to_owned())).collect(),
             reigns: reigns.iter().map(|reign| (since(reign.from), reign.leader)).collect(),
             gaps: service::gaps(answers(), facts.started),
+            stalls: facts
+                .carried
+                .stalls
+                .iter()
+                .map(|(from, until)| Gap::between(*from, *until, facts.started))
+                .collect(),
             by_second: service::by_second(answers(), facts.started),
             invariants: INVARIANTS.iter().map(|invariant| invariant_line(*invariant, facts)).collect(),
             violations: violations(facts),
@@ -162,7 +170,7 @@ impl RunReport {
     pub fn summary(&self) -> String {
         let longest = self.gaps.iter().map(|gap| gap.length_ms).max().unwrap_or(0);
         let mut text = format!(
-            "seed {}: {} faults in {:.0} s ({:.0} s in all); {} operations, {} grants, {} of unknown fate; longest gap {} ms; ",
+            "seed {}: {} faults in {:.0} s ({:.0} s in all); {} operations, {} grants, {} of unknown fate; longest gap {} ms, {} stalls of the machine; ",
             self.seed,
             self.faults.len(),
             self.seconds,
@@ -171,6 +179,7 @@ impl RunReport {
             self.grants,
             self.unknown,
             longest,
+            self.stalls.len(),
         );
         let fresh = self.fresh_grants_ms.map_or("never".to_owned(), |ms| format!("{ms} ms"));
         // Writing to a string does not fail.

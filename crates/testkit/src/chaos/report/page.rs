@@ -80,6 +80,7 @@ fn facts(html: &mut String, report: &RunReport) {
         (report.unknown.to_string(), "of unknown fate"),
         (report.failed.to_string(), "refused or failed"),
         (format!("{longest} ms"), "longest time without an answer"),
+        (report.stalls.len().to_string(), "times the machine itself stood still"),
         (fresh, "to fresh grants for all, after the last fault"),
     ] {
         put(html, format_args!("<div><b>{value}</b><span>{what}</span></div>"));

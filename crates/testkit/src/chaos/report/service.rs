@@ -22,6 +22,12 @@ pub struct Gap {
     pub length_ms: u64,
 }
 
+impl Gap {
+    pub(super) fn between(from: Moment, until: Moment, started: Moment) -> Self {
+        Self { from_ms: ms(from, started), length_ms: ms(until, from) }
+    }
+}
+
 /// One second of a run.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct Second {
@@ -39,7 +45,7 @@ pub(super) fn gaps<'a>(answers: impl Iterator<Item = &'a Record>, started: Momen
     let mut moments: Vec<Moment> = answers.filter_map(|record| record.complete).collect();
     moments.sort_unstable();
     let pairs = moments.windows(2).filter(|pair| pair[0] >= started);
-    let gaps = pairs.map(|pair| Gap { from_ms: ms(pair[0], started), length_ms: ms(pair[1], pair[0]) });
+    let gaps = pairs.map(|pair| Gap::between(pair[0], pair[1], started));
     gaps.filter(|gap| gap.length_ms >= GAP_MS_MIN).collect()
 }
 

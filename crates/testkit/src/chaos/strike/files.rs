@@ -147,6 +147,11 @@ pub(super) fn make_room(arena: &mut Arena, id: u64) -> Result<()> {
     disk(arena, id)?.make_room()
 }
 
+/// Whether a failpoint is where an fsync is about to happen.
+fn is_sync(name: &str) -> bool {
+    name.ends_with("sync::before") || name.ends_with("flush::before")
+}
+
 fn failpoints(arena: &mut Arena, id: u64) -> Failpoints {
     let place = &arena.node(id).place;
     Failpoints::at(format!("{}:{}", place.address, place.http_port))
@@ -165,7 +170,7 @@ pub(super) async fn fsync(
         notes.push("the node did not answer".into());
         return Ok(State::Plain);
     };
-    let syncs: Vec<&str> = all.iter().map(|point| &*point.name).filter(|name| name.contains("sync")).collect();
+    let syncs: Vec<&str> = all.iter().map(|point| &*point.name).filter(|name| is_sync(name)).collect();
     if let Some(name) = syncs.choose(random) {
         let action = if fault == Fault::FsyncFails { "error(EIO)" } else { SLOW };
         notes.push(format!("{name}={action}"));
