@@ -6,7 +6,7 @@ use leasehold_testkit::sim::SimOptions;
 
 /// Shown when that cannot be understood.
 pub(super) const USAGE: &str =
-    "usage: sim [--seeds N] [--steps M] [--seed FIRST] [--clients K] [--clock-ppm N] [--lying-disks] [--once] [--jobs J] [--json FILE] [--trace FILE]
+    "usage: sim [--seeds N] [--steps M] [--seed FIRST] [--clients K] [--clock-ppm N] [--lying-disks] [--once] [--require-coverage] [--jobs J] [--json FILE] [--trace FILE]
   --seeds N     how many seeds, each run twice and compared (1)
   --steps M     simulated milliseconds with faults, healing not counted (10000)
   --seed FIRST  the first seed (drawn from the clock)
@@ -14,6 +14,7 @@ pub(super) const USAGE: &str =
   --clock-ppm N clocks run up to so much fast or slow (500; above half of drift-max, 1000, leases may end early)
   --lying-disks syncs are reported and not done (what was acknowledged may be lost)
   --once        run each seed once only, without comparing
+  --require-coverage  fail if a cell of fault × role × phase was never hit
   --jobs J      seeds at a time, each in a process of its own (the number of cores)
   --json FILE   the summary, for machines
   --trace FILE  everything that happened (with --seeds 1)";
@@ -33,6 +34,7 @@ pub(super) struct Arguments {
     pub(super) clock_ppm: u32,
     pub(super) lying_disks: bool,
     pub(super) once: bool,
+    pub(super) require_coverage: bool,
     pub(super) jobs: usize,
     pub(super) json: Option<PathBuf>,
     pub(super) trace: Option<PathBuf>,
@@ -51,6 +53,7 @@ impl Arguments {
             clock_ppm: SimOptions::CLOCK_PPM,
             lying_disks: false,
             once: false,
+            require_coverage: false,
             jobs: cores,
             json: None,
             trace: None,
@@ -68,6 +71,7 @@ impl Arguments {
                 "--jobs" => arguments.jobs = number(&word, &value()?, 1_024)? as usize,
                 "--json" => arguments.json = Some(value()?.into()),
                 "--trace" => arguments.trace = Some(value()?.into()),
+                "--require-coverage" => arguments.require_coverage = true,
                 "--once" => arguments.once = true,
                 "--one" => arguments.one = true,
                 other => return Err(format!("{other}: unknown")),
