@@ -14,4 +14,5 @@ pub mod dump;
 pub mod history;
 pub mod model_check;
 pub mod numbers;
+pub mod planted;
 pub mod workload;
