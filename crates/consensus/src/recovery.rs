@@ -160,3 +160,7 @@ fn open_checkpoint(dir: &Path, level: &LevelGuard) -> Result<(Checkpoint, Option
         }
     }
 }
+
+#[cfg(test)]
+#[path = "recovery_tests.rs"]
+mod tests;

@@ -171,3 +171,26 @@ impl Flusher {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use crate::log_store::LogStore;
+    use crate::types::{LeaderId, Vote};
+    use openraft::storage::RaftLogStorage as _;
+
+    /// The kernel tells of a failed write once, and drops the pages: what the disk says to the next fsync means nothing.
+    #[tokio::test]
+    async fn after_a_failed_fsync_nothing_is_acknowledged_any_more() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let mut log = LogStore::open(dir.path()).unwrap();
+        let vote = |term| Vote { leader_id: LeaderId { term, node_id: 1 }, committed: false };
+        log.save_vote(&vote(1)).await.unwrap();
+        log.flusher.landed(Err(io::Error::other("a sector is gone")));
+        for term in 2..4 {
+            let error = log.save_vote(&vote(term)).await.unwrap_err().to_string();
+            assert!(error.contains("earlier fsync") && error.contains("a sector is gone"), "{error}");
+        }
+    }
+}

@@ -11,6 +11,8 @@ use openraft::type_config::TypeConfigExt as _;
 use tempfile::TempDir;
 
 use super::LogStore;
+use super::mark::{Mark, MarkFile};
+use super::record::{StoredLogId, StoredVote};
 use crate::types::{BatchBytes, Entry, LeaderId, LogId, TypeConfig, Vote};
 
 const LEADER: LeaderId = LeaderId { term: 3, node_id: 1 };
@@ -171,4 +173,33 @@ async fn another_format_version_is_refused_by_name() {
     leasehold_state_machine::storage::files::write_record(&path, *b"LHRAFTLG", 99, &[]).unwrap();
     let error = LogStore::open(dir.path()).err().unwrap().to_string();
     assert!(error.contains("99") && error.contains("format"), "{error}");
+}
+
+/// What the file beside the log says. It is written after each fsync, and before anybody is told.
+fn marked(dir: &Path) -> Mark {
+    MarkFile::open(&dir.join("mark")).unwrap().get()
+}
+
+/// No test can cut the power; but what was told before its fsync had ended was also told before the mark says so. Whoever tells first
+/// loses the race against the disk in one of these rounds.
+#[tokio::test]
+async fn nothing_is_acknowledged_before_it_is_synced() {
+    let dir = TempDir::new().unwrap();
+    let mut log = LogStore::open(dir.path()).unwrap();
+    for round in 0..50 {
+        append(&mut log, round * 100..(round + 1) * 100).await;
+        let last = LogId { leader_id: LEADER, index: round * 100 + 99 };
+        assert_eq!(marked(dir.path()).last, Some(StoredLogId::from(last)), "round {round}");
+    }
+}
+
+#[tokio::test]
+async fn a_vote_is_given_only_once_it_is_on_disk() {
+    let dir = TempDir::new().unwrap();
+    let mut log = LogStore::open(dir.path()).unwrap();
+    for term in 1..20 {
+        let vote = Vote { leader_id: LeaderId { term, node_id: 2 }, committed: false };
+        log.save_vote(&vote).await.unwrap();
+        assert_eq!(marked(dir.path()).vote, Some(StoredVote::from(vote)), "term {term}");
+    }
 }
