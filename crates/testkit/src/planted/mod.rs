@@ -20,7 +20,7 @@ pub use choice::choose;
 pub use patch::{Expectation, Patch};
 pub use report::Report;
 pub use scratch::Scratch;
-pub use tier::{TIERS, Tier};
+pub use tier::{Part, TIERS, Tier};
 pub use trial::{Catch, Trial, Verdict};
 
 /// The folder of the workspace that this was built from.

@@ -5,15 +5,15 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 use diffy::patch_set::{FileOperation, ParseOptions, PatchSet};
 
-use super::tier::Tier;
+use super::tier::{Part, Tier};
 
 /// Where a bug is expected to be caught.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Expectation {
     /// The tier.
     pub tier: &'static Tier,
-    /// Part of the names of its tests; empty for all of them.
-    pub filter: String,
+    /// Which tests of it.
+    pub part: Part,
 }
 
 /// A patch that breaks one rule.
@@ -50,8 +50,8 @@ impl Patch {
                 "Harm" => harm = Some(value.to_owned()),
                 "Tier" => tier = Some(Tier::named(value)?),
                 "Caught-by" => {
-                    let (tier, filter) = value.split_once(' ').unwrap_or((value, ""));
-                    caught_by = Some(Expectation { tier: Tier::named(tier)?, filter: filter.to_owned() });
+                    let (tier, part) = value.split_once(' ').unwrap_or((value, ""));
+                    caught_by = Some(Expectation { tier: Tier::named(tier)?, part: Part::parse(part)? });
                 }
                 other => bail!("a head has no {other}"),
             }
@@ -125,7 +125,7 @@ mod tests {
         let patch = Patch::parse("p", TEXT).unwrap();
         assert_eq!((patch.rule.as_str(), patch.harm.as_str(), patch.tier.name), ("one", "two", "faults"));
         let expected = patch.caught_by.unwrap();
-        assert_eq!((expected.tier.name, expected.filter.as_str()), ("client", "a::b"));
+        assert_eq!((expected.tier.name, expected.part), ("client", Part::parse("a::b").unwrap()));
         for missing in ["Rule: one\n", "Harm: two\n", "Tier: faults\n"] {
             assert!(Patch::parse("p", &TEXT.replace(missing, "")).is_err(), "{missing}");
         }

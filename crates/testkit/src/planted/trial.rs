@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 
 use super::child::{Ended, cargo};
-use super::{Expectation, Patch, Scratch, Tier};
+use super::{Expectation, Part, Patch, Scratch, Tier};
 use crate::clock::Moment;
 
 /// A build that takes longer has hung.
@@ -60,18 +60,18 @@ impl Trial {
         let mut tests = Duration::ZERO;
         let mut note = None;
         let expected = patch.caught_by.as_ref().filter(|expected| self.tiers.contains(&expected.tier));
-        if let Some(Expectation { tier, filter }) = expected {
-            match self.run(scratch, tier, filter, &mut tests).await? {
+        if let Some(Expectation { tier, part }) = expected {
+            match self.run(scratch, tier, part, &mut tests).await? {
                 Run::Caught(by) => {
                     let catch = Some(Catch { tier, by, tests });
                     return Ok(Verdict { catch, total: began.elapsed(), note });
                 }
-                Run::Passed => note = Some(format!("`{} {filter}` was expected to notice, and did not", tier.name)),
-                Run::NoTest => note = Some(format!("no test of {} is named {filter}", tier.name)),
+                Run::Passed => note = Some(format!("`{} {part}` was expected to notice, and did not", tier.name)),
+                Run::NoTest => note = Some(format!("there is no test `{} {part}`", tier.name)),
             }
         }
         for tier in &self.tiers {
-            if let Run::Caught(by) = self.run(scratch, tier, "", &mut tests).await? {
+            if let Run::Caught(by) = self.run(scratch, tier, &Part::default(), &mut tests).await? {
                 let catch = Some(Catch { tier, by, tests });
                 return Ok(Verdict { catch, total: began.elapsed(), note });
             }
@@ -85,7 +85,7 @@ impl Trial {
         let mut took = Vec::new();
         for tier in &self.tiers {
             let mut tests = Duration::ZERO;
-            if let Run::Caught(by) = self.run(scratch, tier, "", &mut tests).await? {
+            if let Run::Caught(by) = self.run(scratch, tier, &Part::default(), &mut tests).await? {
                 bail!("{} fails without any planted bug: {by}\n{}", tier.name, self.output());
             }
             took.push((*tier, tests));
@@ -93,9 +93,9 @@ impl Trial {
         Ok(took)
     }
 
-    async fn run(&self, scratch: &Scratch, tier: &Tier, filter: &str, tests: &mut Duration) -> Result<Run> {
+    async fn run(&self, scratch: &Scratch, tier: &Tier, part: &Part, tests: &mut Duration) -> Result<Run> {
         let (sources, target) = (scratch.sources(), scratch.target());
-        for words in tier.build_commands() {
+        for words in tier.build_commands(part) {
             let built = cargo(&words, sources, target, &self.notes, BUILD_MAX).await?;
             if !built.succeeded() {
                 let lines: Vec<&str> = built.stderr.lines().collect();
@@ -104,10 +104,10 @@ impl Trial {
                 bail!("`cargo {}` failed:\n{}", words.join(" "), shown.join("\n"));
             }
         }
-        let ended = cargo(&tier.run_command(filter), sources, target, &self.notes, tier.limit).await?;
+        let ended = cargo(&tier.run_command(part), sources, target, &self.notes, tier.limit).await?;
         *tests += ended.took;
         Ok(if ended.succeeded() {
-            if !filter.is_empty() && !any_test(&ended.stdout) { Run::NoTest } else { Run::Passed }
+            if !part.is_all() && !any_test(&ended.stdout) { Run::NoTest } else { Run::Passed }
         } else {
             Run::Caught(failed(&ended, tier))
         })
