@@ -6,4 +6,5 @@ mod cluster;
 mod identity;
 mod levels;
 mod peers;
+mod reads;
 mod recovery;

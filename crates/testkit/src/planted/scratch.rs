@@ -8,9 +8,11 @@ use anyhow::{Context, Result};
 
 use super::Patch;
 
+/// Settings of cargo.
+const SETTINGS: &str = ".cargo";
 /// What a build and its tests need of a workspace. Everything else stays where it is.
 const COPIED: [&str; 9] =
-    ["Cargo.toml", "Cargo.lock", ".cargo", "clippy.toml", "crates", "deploy", "docs", "proto", "tests"];
+    ["Cargo.toml", "Cargo.lock", SETTINGS, "clippy.toml", "crates", "deploy", "docs", "proto", "tests"];
 /// Folders that may lie in there and are no sources.
 const LEFT: [&str; 4] = ["target", "node_modules", "corpus", ".git"];
 
@@ -30,7 +32,9 @@ impl Scratch {
     pub fn at(folder: &Path, origin: &Path) -> Result<Self> {
         let sources = folder.join("sources");
         fs::create_dir_all(&sources)?;
-        for name in COPIED {
+        // Cargo reads the settings of every folder above, and adds flags to flags: a copy below its origin has them already.
+        let below = sources.canonicalize()?.starts_with(origin.canonicalize()?);
+        for name in COPIED.into_iter().filter(|name| !(below && *name == SETTINGS)) {
             let (from, to) = (origin.join(name), sources.join(name));
             if from.exists() {
                 update(&from, &to).with_context(|| format!("copying {}", from.display()))?;
@@ -182,6 +186,18 @@ mod tests {
         assert_eq!(fs::read_to_string(sources.join("crates/a/two.rs")).unwrap(), "2");
         assert!(!sources.join("crates/a/gone.rs").exists());
         assert_eq!(age("crates/a/one.rs"), before);
+    }
+
+    #[test]
+    fn a_copy_below_its_origin_has_its_settings_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let origin = dir.path().join("origin");
+        fs::create_dir_all(origin.join(".cargo")).unwrap();
+        fs::write(origin.join(".cargo/config.toml"), "").unwrap();
+        let beside = Scratch::at(&dir.path().join("beside"), &origin).unwrap();
+        assert!(beside.sources().join(".cargo/config.toml").exists());
+        let below = Scratch::at(&origin.join("target/below"), &origin).unwrap();
+        assert!(!below.sources().join(".cargo").exists());
     }
 
     #[test]
