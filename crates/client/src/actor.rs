@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use leasehold_platform::random;
 use rand::Rng;
 
 /// A task of this process, by a name of its own. It stands for the task in the cluster's search for deadlocks, and it is
@@ -20,7 +21,7 @@ impl Actor {
     /// An actor whose name nobody else has.
     #[must_use]
     pub fn unique() -> Self {
-        Self(format!("task-{:016x}", rand::rng().random::<u64>()).into())
+        Self(format!("task-{:016x}", random::rng().random::<u64>()).into())
     }
 
     /// Its name.

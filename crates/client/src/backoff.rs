@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use leasehold_platform::random;
 use rand::Rng;
 
 const FIRST: Duration = Duration::from_millis(20);
@@ -32,7 +33,7 @@ impl Backoff {
 
 /// A span between half of `span` and all of it.
 pub(crate) fn jitter(span: Duration) -> Duration {
-    span.mul_f64(rand::rng().random_range(0.5..=1.0))
+    span.mul_f64(random::rng().random_range(0.5..=1.0))
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ pub async fn cluster_status(options: &ClientOptions) -> Result<StatusResponse, E
     let mut leaderless = None;
     let mut problems = Vec::new();
     for address in &options.endpoints {
-        match transport::cluster_status(address, options.connect_timeout).await {
+        match transport::cluster_status(&options.dialer, address, options.connect_timeout).await {
             Ok(status) if status.leader.is_some() => return Ok(status),
             Ok(status) => leaderless = Some(status),
             Err(problem) => problems.push(format!("{address}: {problem}")),
@@ -29,7 +29,8 @@ pub async fn raise_level(options: &ClientOptions, level: Option<u32>) -> Result<
     let mut problems = Vec::new();
     let mut in_doubt = false;
     for address in &options.endpoints {
-        let status = match transport::raise_level(address, options.connect_timeout, options.call_timeout, level).await {
+        let bounds = (options.connect_timeout, options.call_timeout);
+        let status = match transport::raise_level(&options.dialer, address, bounds, level).await {
             Ok(response) => return Ok(response),
             Err(status) => status,
         };

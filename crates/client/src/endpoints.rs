@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use leasehold_platform::random;
 use parking_lot::Mutex;
 use rand::Rng;
 use tokio::sync::watch;
@@ -52,7 +53,7 @@ impl Endpoints {
         let slots: Vec<Slot> = options.endpoints.iter().map(slot).collect();
         assert!(!slots.is_empty(), "options were validated");
         // Clients spread over the nodes.
-        let preferred = rand::rng().random_range(0..slots.len());
+        let preferred = random::rng().random_range(0..slots.len());
         let endpoints =
             Arc::new(Self { slots, preferred: AtomicUsize::new(preferred), changes: watch::Sender::new(0) });
         for index in 0..endpoints.slots.len() {
@@ -117,11 +118,11 @@ impl Endpoints {
 
 /// Keeps one endpoint's stream open until `stop`.
 async fn keep_open(endpoints: Arc<Endpoints>, index: usize, options: ClientOptions, stop: CancellationToken) {
-    let ClientOptions { connect_timeout, clock, observer, .. } = options;
+    let ClientOptions { connect_timeout, clock, dialer, observer, .. } = options;
     let mut backoff = Backoff::new();
     loop {
         let (stream, operations) = Stream::new(index, observer.clone());
-        let opening = transport::open(endpoints.address(index), connect_timeout, operations);
+        let opening = transport::open(&dialer, endpoints.address(index), connect_timeout, operations);
         let opened = tokio::select! {
             () = stop.cancelled() => return,
             opened = opening => opened,

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use leasehold_platform::random;
 use rand::Rng;
 
 use crate::error::Error;
@@ -59,7 +60,7 @@ impl SessionId {
     /// A new one, at random.
     #[must_use]
     pub fn random() -> Self {
-        Self(rand::rng().random_range(SESSION_FIRST..=u128::MAX))
+        Self(random::rng().random_range(SESSION_FIRST..=u128::MAX))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use leasehold_platform::random;
 use leasehold_proto::v1;
 use parking_lot::Mutex;
 use rand::Rng;
@@ -27,7 +28,7 @@ struct Counters {
 impl Instance {
     pub(crate) fn new() -> Self {
         // Zero would read as "no instance".
-        Self { client: rand::rng().random_range(1..=u64::MAX), counters: Mutex::default() }
+        Self { client: random::rng().random_range(1..=u64::MAX), counters: Mutex::default() }
     }
 
     /// A new request id; unanswered until [`Instance::answered`].

@@ -3,6 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use leasehold_platform::net::Dialer;
+use leasehold_platform::simulation;
+
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::observer::Observer;
@@ -35,6 +38,8 @@ pub struct ClientOptions {
     pub drift_max_ppm: u32,
     /// Real time.
     pub clock: Clock,
+    /// How nodes are reached.
+    pub dialer: Dialer,
     /// Hears of everything that is sent and answered.
     pub observer: Option<Arc<dyn Observer>>,
 }
@@ -56,6 +61,7 @@ impl ClientOptions {
             session_note: String::new(),
             drift_max_ppm: 2_000,
             clock: Clock::system(),
+            dialer: Dialer::tcp(),
             observer: None,
         }
     }
@@ -111,7 +117,12 @@ fn is_host_and_port(text: &str) -> bool {
 pub fn default_owner() -> String {
     let uid = rustix::process::getuid().as_raw();
     let user = std::env::var("USER").ok().or_else(|| user_name(uid)).unwrap_or_else(|| format!("uid{uid}"));
-    format!("{user}@{}:{}", host_name(), std::process::id())
+    format!("{user}@{}:{}", host_name(), process_id())
+}
+
+/// The number of this process; the same one in every run of a simulation.
+pub(crate) fn process_id() -> u32 {
+    if simulation::is_running() { 1 } else { std::process::id() }
 }
 
 /// The name of this machine.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use leasehold_platform::net::Dialer;
 use leasehold_proto::v1::ConnectResponse;
 use leasehold_proto::v1::Operation;
 use leasehold_proto::v1::cluster_service_client::ClusterServiceClient;
@@ -26,12 +27,13 @@ pub(crate) type Inbound = tonic::Streaming<ConnectResponse>;
 /// Opens the `Connect` stream to `address` (`HOST:PORT`). What is sent into `operations` goes out, as many to a frame as
 /// are there. Says in words what failed.
 pub(crate) async fn open(
+    dialer: &Dialer,
     address: &str,
     bound: Duration,
     operations: mpsc::Receiver<Operation>,
 ) -> Result<Inbound, String> {
     let opening = async {
-        let channel = dial(address, bound).await?;
+        let channel = dial(dialer, address, bound).await?;
         let mut client = LockServiceClient::new(channel).max_decoding_message_size(DECODE_BYTES_MAX);
         let answers = client.connect(frames(operations)).await.map_err(|status| status_text(&status))?;
         Ok(answers.into_inner())
@@ -40,9 +42,9 @@ pub(crate) async fn open(
 }
 
 /// Asks the node at `address` for the state of its cluster.
-pub(crate) async fn cluster_status(address: &str, bound: Duration) -> Result<StatusResponse, String> {
+pub(crate) async fn cluster_status(dialer: &Dialer, address: &str, bound: Duration) -> Result<StatusResponse, String> {
     let asking = async {
-        let mut client = ClusterServiceClient::new(dial(address, bound).await?);
+        let mut client = ClusterServiceClient::new(dial(dialer, address, bound).await?);
         let answer = client.status(StatusRequest {}).await.map_err(|status| status_text(&status))?;
         Ok(answer.into_inner())
     };
@@ -51,12 +53,12 @@ pub(crate) async fn cluster_status(address: &str, bound: Duration) -> Result<Sta
 
 /// Asks the node at `address` to raise the cluster's format level.
 pub(crate) async fn raise_level(
+    dialer: &Dialer,
     address: &str,
-    connect_bound: Duration,
-    bound: Duration,
+    (connect_bound, bound): (Duration, Duration),
     level: Option<u32>,
 ) -> Result<RaiseLevelResponse, tonic::Status> {
-    let channel = match within(connect_bound, dial(address, connect_bound)).await {
+    let channel = match within(connect_bound, dial(dialer, address, connect_bound)).await {
         Some(Ok(channel)) => channel,
         Some(Err(problem)) => return Err(tonic::Status::unavailable(problem)),
         None => return Err(tonic::Status::unavailable(format!("no answer within {connect_bound:?}"))),
@@ -69,17 +71,15 @@ pub(crate) async fn raise_level(
     }
 }
 
-async fn dial(address: &str, bound: Duration) -> Result<Channel, String> {
-    Endpoint::from_shared(format!("http://{address}"))
+async fn dial(dialer: &Dialer, address: &str, bound: Duration) -> Result<Channel, String> {
+    let endpoint = Endpoint::from_shared(format!("http://{address}"))
         .map_err(|error| error.to_string())?
         .connect_timeout(bound)
         .tcp_nodelay(true)
         .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
         .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
-        .keep_alive_while_idle(true)
-        .connect()
-        .await
-        .map_err(|error| with_causes(&error))
+        .keep_alive_while_idle(true);
+    dialer.connect(&endpoint).await.map_err(|error| with_causes(&error))
 }
 
 fn frames(mut operations: mpsc::Receiver<Operation>) -> impl futures_util::Stream<Item = ConnectRequest> {

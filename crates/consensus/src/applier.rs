@@ -14,6 +14,7 @@ use openraft::type_config::alias::{SnapshotMetaOf, SnapshotOf};
 use parking_lot::{Mutex, RwLockWriteGuard};
 
 use crate::checkpointer::Checkpointer;
+use crate::divergence::Positions;
 use crate::level::AboveLevel;
 use crate::runtime::spawn_blocking;
 use crate::shared::Shared;
@@ -118,6 +119,10 @@ impl Applier {
                 Outcomes::default()
             }
         };
+        if Positions::is_position(entry.index) {
+            let hash = self.shared.state.write().state_hash();
+            self.shared.positions.lock().record(entry.index, hash);
+        }
         self.start_clock_if_leading(entry);
         Ok(outcomes)
     }
@@ -189,6 +194,7 @@ impl RaftStateMachine<TypeConfig> for Applier {
         let swap = move |state| {
             let mut tables = shared.state.write();
             *tables = state;
+            shared.positions.lock().clear();
             let tables = RwLockWriteGuard::downgrade(tables);
             shared.observer.reset(&tables);
             shared.publish(&tables);

@@ -8,6 +8,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::ApplyObserver;
 use crate::clock::{Clock, TimeSource};
+use crate::media::Media;
 use crate::recovery::{DataDir, recover};
 use crate::types::LeaderId;
 
@@ -46,7 +47,7 @@ impl Leading {
     async fn begin() -> Self {
         let folder = TempDir::new().unwrap();
         let dir = DataDir::lock(folder.path()).unwrap();
-        let found = recover(&dir, LEVEL_MAX).await.unwrap();
+        let found = recover(&dir, Media::files(), LEVEL_MAX).await.unwrap();
         let hands = Arc::new(Hands(AtomicU64::new(START_MS)));
         let shared = Shared::new(Clock::new(hands.clone()), found.state, 0, LEVEL_MAX, Arc::new(Deaf));
         let checkpointer = Checkpointer::new(Arc::clone(&shared), found.checkpoint);

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::level::LevelGuard;
 use crate::log_store::LogStore;
+use crate::media::Media;
 use crate::recovery::DataDir;
 use crate::types::{Entry, entry_id};
 
@@ -45,12 +46,17 @@ struct Line {
 /// by replaying the log on the newest snapshot (or on nothing, when the log reaches back to the first entry). The node
 /// must not be running. Must be called within the async runtime; blocks.
 pub fn dump_log(data_dir: &Path, out: &mut dyn Write) -> Result<(), DumpError> {
+    dump_log_on(&Media::files(), data_dir, out)
+}
+
+/// The same of a node that keeps its log elsewhere.
+pub fn dump_log_on(media: &Media, data_dir: &Path, out: &mut dyn Write) -> Result<(), DumpError> {
     let failed = |error: &dyn std::fmt::Display| DumpError(error.to_string());
     if !data_dir.join("log").exists() {
         return Err(DumpError(format!("{} is not a data folder of a node: it has no log", data_dir.display())));
     }
     let dir = DataDir::lock(data_dir).map_err(|error| failed(&error))?;
-    let log = LogStore::open(&dir.log()).map_err(|error| failed(&error))?;
+    let log = LogStore::open(&dir.log(), media).map_err(|error| failed(&error))?;
     let purged = log.purged().map(|id| id.index);
     let mut state = match purged {
         None => StateMachine::new(),

@@ -7,10 +7,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use leasehold_platform::random;
 use leasehold_proto::peer as pb;
 use leasehold_state_machine::{ClusterId, LEVEL_FIRST};
 use openraft::async_runtime::WatchReceiver as _;
 use openraft::errors::{InitializeError, RaftError};
+use rand::Rng;
 use tokio_util::sync::CancellationToken;
 
 use crate::identity::IdentityFile;
@@ -121,7 +123,7 @@ impl Formation {
 
     async fn initialize(&self, answers: BTreeMap<u64, pb::IdentifyResponse>) -> Step {
         let own = self.identity.get();
-        let new = ClusterId(rand::random::<u128>().max(1));
+        let new = ClusterId(random::rng().random::<u128>().max(1));
         let cluster = match self.identity.join(new) {
             Ok(cluster) => cluster,
             Err(error) => return Step::Wait(format!("the identity file cannot be written: {error}")),

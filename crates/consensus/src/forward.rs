@@ -1,6 +1,6 @@
 //! Commands from this node to the leader: many a message, on one stream.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -71,7 +71,7 @@ impl Forwarder {
 }
 
 /// Replies that are owed, by the id on the stream.
-type Owed = HashMap<u64, oneshot::Sender<Fate>>;
+type Owed = BTreeMap<u64, oneshot::Sender<Fate>>;
 
 /// One stream to one leader, until it breaks or nobody sends any more.
 async fn run_stream(transport: Arc<Transport>, leader: u64, member: Member, mut commands: mpsc::Receiver<Forwarded>) {

@@ -2,9 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use leasehold_platform::random;
 use leasehold_state_machine::storage::files::{self, RecordError};
 use leasehold_state_machine::{ClusterId, codec};
 use parking_lot::Mutex;
+use rand::Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::StartError;
@@ -48,7 +50,7 @@ impl IdentityFile {
                         path.display()
                     )));
                 }
-                let identity = Identity { node_id, incarnation: rand::random(), cluster: None };
+                let identity = Identity { node_id, incarnation: random::rng().random(), cluster: None };
                 write(&path, &identity).map_err(|error| data(format!("{}: {error}", path.display())))?;
                 identity
             }

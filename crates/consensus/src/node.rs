@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use leasehold_platform::net::Listener;
 use leasehold_state_machine::{Event, LogTime, Operation, Outcome, SetLevel, StateMachine};
 use openraft::async_runtime::WatchReceiver as _;
 use parking_lot::{Mutex, RwLockReadGuard};
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::applier::{Applier, Snapshots};
 use crate::checkpointer::Checkpointer;
 use crate::clock::deadline_after;
+use crate::divergence::{Comparisons, Detector, marker};
 use crate::errors::{ReadError, StartError, StopReason};
 use crate::formation::Formation;
 use crate::forward::Forwarder;
@@ -31,7 +32,7 @@ use crate::peer_server::PeerService;
 use crate::proposer::{Proposer, ProposerHandle};
 use crate::read_index::ReadIndex;
 use crate::recovery::{DataDir, recover};
-use crate::runtime::spawn;
+use crate::runtime::{spawn, spawn_blocking};
 use crate::shared::Shared;
 use crate::transport::Transport;
 use crate::types::{Member, Raft};
@@ -71,6 +72,7 @@ struct Parts {
     read_index: ReadIndex,
     checkpointer: Arc<Checkpointer>,
     log: LogStore,
+    comparisons: Arc<Mutex<Comparisons>>,
     stop: CancellationToken,
     stopped: watch::Sender<Option<StopReason>>,
     /// Tasks that use the data folder: awaited at the end.
@@ -82,13 +84,14 @@ impl Node {
     /// Starts a node on an already bound peer listener and returns once it takes part (not: once there is a leader).
     pub async fn start(
         options: NodeOptions,
-        peer_listener: TcpListener,
+        peer_listener: impl Into<Listener>,
         observer: Arc<dyn ApplyObserver>,
     ) -> Result<Self, StartError> {
         options.validate()?;
         let data_dir = DataDir::lock(&options.data_dir)?;
+        marker::check(&options.data_dir)?;
         let identity = Arc::new(IdentityFile::open(&options.data_dir, options.node_id)?);
-        let found = recover(&data_dir, options.level_max).await?;
+        let found = recover(&data_dir, options.media.clone(), options.level_max).await?;
         let tuning = &options.tuning;
         let clock = options.clock.clone();
         let shared = Shared::new(clock, found.state, tuning.drift_max_ppm, options.level_max, observer);
@@ -96,7 +99,7 @@ impl Node {
         let snapshots = Arc::new(Snapshots { dir: data_dir.snapshots(), newest: Mutex::new(found.snapshot) });
         let applier =
             Applier::new(options.node_id, Arc::clone(&shared), Arc::clone(&checkpointer), Arc::clone(&snapshots));
-        let transport = Transport::new(Arc::clone(&identity));
+        let transport = Transport::new(Arc::clone(&identity), options.dialer.clone());
         let network = Network::new(Arc::clone(&transport));
         let log = found.log;
         let config = raft_config::config(tuning)?;
@@ -126,13 +129,14 @@ impl Node {
             read_index,
             checkpointer,
             log,
+            comparisons: Arc::default(),
             stop,
             stopped: watch::Sender::new(None),
             tasks: Mutex::default(),
             _data_dir: data_dir,
             options,
         });
-        parts.serve_peers(peer_listener, snapshots);
+        parts.serve_peers(peer_listener.into(), snapshots);
         parts.watch_over();
         Ok(Self { parts })
     }
@@ -195,6 +199,12 @@ impl Node {
     #[must_use]
     pub fn log_time_dropped(&self) -> Duration {
         self.parts.shared.leader_clock.lock().dropped()
+    }
+
+    /// How this node's state hash compares with the members'.
+    #[must_use]
+    pub fn comparisons(&self) -> Comparisons {
+        self.parts.comparisons.lock().clone()
     }
 
     /// Whether this node takes calls.
@@ -299,9 +309,15 @@ impl Parts {
             role: self.leadership.role(),
             applied: *self.shared.applied.borrow(),
             level_max: self.options.level_max,
+            agreement: None,
             up: true,
         };
-        status::ask_members(&self.transport, own, members).await
+        let mut states = status::ask_members(&self.transport, own, members).await;
+        let comparisons = self.comparisons.lock();
+        for state in states.iter_mut().filter(|state| state.id != self.options.node_id) {
+            state.agreement = comparisons.members.get(&state.id).copied();
+        }
+        states
     }
 
     fn apply_lag(&self) -> u64 {
@@ -319,7 +335,27 @@ impl Parts {
         });
     }
 
-    fn serve_peers(self: &Arc<Self>, listener: TcpListener, snapshots: Arc<Snapshots>) {
+    /// Compares this node's tables with its peers', and stops it when they are not the cluster's.
+    fn compare_states(self: &Arc<Self>) -> JoinHandle<()> {
+        let (raft, shared) = (self.raft.clone(), Arc::clone(&self.shared));
+        let detector = Detector::new(raft, shared, Arc::clone(&self.transport), Arc::clone(&self.comparisons));
+        let parts = Arc::clone(self);
+        spawn(async move {
+            let Some(why) = detector.run(parts.stop.clone()).await else { return };
+            tracing::error!(node_id = parts.options.node_id, "{why}");
+            // Nothing is answered from here on; the process may end once it is told why, so the mark comes before that.
+            parts.stop.cancel();
+            let (data_dir, text) = (parts.options.data_dir.clone(), why.clone());
+            match spawn_blocking(move || marker::leave(&data_dir, &text)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::error!(%error, "the data folder cannot be marked: do not start on it again"),
+                Err(error) => tracing::error!(%error, "the data folder was not marked: do not start on it again"),
+            }
+            parts.stop_with(StopReason::Diverged(why));
+        })
+    }
+
+    fn serve_peers(self: &Arc<Self>, listener: Listener, snapshots: Arc<Snapshots>) {
         let service = PeerService {
             raft: self.raft.clone(),
             shared: Arc::clone(&self.shared),
@@ -382,7 +418,7 @@ impl Parts {
                 }
             }
         });
-        self.tasks.lock().extend([checkpoints, forming, watching]);
+        self.tasks.lock().extend([checkpoints, forming, watching, self.compare_states()]);
     }
 }
 

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use leasehold_platform::net::Dialer;
 use leasehold_state_machine::{LEVEL_FIRST, LEVEL_MAX};
 
 use crate::clock::Clock;
+use crate::media::Media;
 
 /// Everything that a node needs to start. Addresses are `HOST:PORT`.
 #[derive(Debug, Clone)]
@@ -30,6 +32,10 @@ pub struct NodeOptions {
     pub tuning: Tuning,
     /// Real time.
     pub clock: Clock,
+    /// What log and checkpoint are kept on.
+    pub media: Media,
+    /// How peers are reached.
+    pub dialer: Dialer,
 }
 
 /// Timing and sizes of a node. The defaults suit a local network and one disk.

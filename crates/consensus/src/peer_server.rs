@@ -5,22 +5,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt};
+use leasehold_platform::net::Listener;
 use leasehold_proto::peer as pb;
 use leasehold_proto::peer::peer_server::{Peer, PeerServer};
 use leasehold_state_machine::codec;
 use leasehold_state_machine::storage::SnapshotReceiver;
 use openraft::async_runtime::WatchReceiver as _;
 use openraft::raft::TransferLeaderRequest;
-use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tonic::metadata::MetadataMap;
 use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::applier::{self, Snapshots};
 use crate::convert::{self, Malformed};
+use crate::divergence;
 use crate::forward;
 use crate::identity::IdentityFile;
 use crate::leadership::Leadership;
@@ -58,12 +58,11 @@ pub(crate) struct PeerService {
 
 impl PeerService {
     /// Serves peers until stopped. Open streams end with the stop; what then still hangs is left behind after a bound.
-    pub(crate) async fn serve(self, listener: TcpListener) -> Result<(), tonic::transport::Error> {
+    pub(crate) async fn serve(self, listener: Listener) -> Result<(), tonic::transport::Error> {
         let stop = self.stop.clone();
         let peers = PeerServer::new(self)
             .max_decoding_message_size(PEER_MESSAGE_BYTES_MAX)
             .max_encoding_message_size(PEER_MESSAGE_BYTES_MAX);
-        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
         let server = Server::builder()
             .initial_stream_window_size(8 << 20)
             .initial_connection_window_size(16 << 20)
@@ -73,7 +72,7 @@ impl PeerService {
             .http2_keepalive_interval(Some(KEEP_ALIVE_INTERVAL))
             .http2_keepalive_timeout(Some(KEEP_ALIVE_TIMEOUT))
             .add_service(peers)
-            .serve_with_incoming_shutdown(incoming, stop.clone().cancelled_owned());
+            .serve_with_incoming_shutdown(listener.incoming(), stop.clone().cancelled_owned());
         let overdue = async {
             stop.cancelled().await;
             tokio::time::sleep(SHUTDOWN_MAX).await;
@@ -82,6 +81,13 @@ impl PeerService {
             result = server => result,
             () = overdue => Ok(()),
         }
+    }
+
+    /// Ends with the node. A call that outlives it would keep its connection, and its caller waiting for what no longer comes: a leader
+    /// waits for a snapshot for as long as the largest may take.
+    async fn unless_stopped<T>(&self, call: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
+        let stopping = || Err(Status::unavailable("this node is stopping"));
+        self.stop.run_until_cancelled(call).await.unwrap_or_else(stopping)
     }
 
     /// Refuses a message that is not meant for this node's folder, not of this cluster, or not from the folder that the
@@ -231,8 +237,11 @@ impl Peer for PeerService {
         let message = request.into_inner();
         let pre_vote = message.pre_vote;
         let vote = convert::vote_request_from_pb(message).map_err(malformed)?;
-        let answer = if pre_vote { self.raft.pre_vote(vote).await } else { self.raft.vote(vote).await };
-        Ok(Response::new(convert::vote_response_to_pb(&answer.map_err(fatal)?)))
+        let answer = async {
+            let answer = if pre_vote { self.raft.pre_vote(vote).await } else { self.raft.vote(vote).await };
+            answer.map_err(fatal)
+        };
+        Ok(Response::new(convert::vote_response_to_pb(&self.unless_stopped(answer).await?)))
     }
 
     async fn install_snapshot(
@@ -240,7 +249,7 @@ impl Peer for PeerService {
         request: Request<Streaming<pb::SnapshotChunk>>,
     ) -> Result<Response<pb::InstallSnapshotResponse>, Status> {
         self.check(request.metadata())?;
-        let result = self.receive_snapshot(request.into_inner()).await;
+        let result = self.unless_stopped(self.receive_snapshot(request.into_inner())).await;
         if let Err(status) = &result {
             tracing::warn!(%status, "a snapshot was not installed");
         }
@@ -300,12 +309,21 @@ impl Peer for PeerService {
         Ok(Response::new(Box::pin(answers.take_until(self.stop.clone().cancelled_owned()))))
     }
 
+    async fn state_hashes(
+        &self,
+        request: Request<pb::StateHashesRequest>,
+    ) -> Result<Response<pb::StateHashesResponse>, Status> {
+        self.check(request.metadata())?;
+        Ok(Response::new(divergence::answer(&self.shared, request.into_inner().after)))
+    }
+
     async fn read_index(
         &self,
         request: Request<pb::ReadIndexRequest>,
     ) -> Result<Response<pb::ReadIndexResponse>, Status> {
         self.check(request.metadata())?;
-        let point = read_index::confirm(&self.raft, &self.shared).await;
+        let confirm = async { Ok(read_index::confirm(&self.raft, &self.shared).await) };
+        let point = self.unless_stopped(confirm).await?;
         let clock_ms = point.and_then(|point| point.clock).map(|clock| clock.0);
         Ok(Response::new(pb::ReadIndexResponse { index: point.map(|point| point.index), clock_ms }))
     }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use leasehold_state_machine::{Command, Found, LeaderStamp, Limits, LogTime, Operation, Outcome, codec};
+use openraft::ServerState;
 use openraft::async_runtime::WatchReceiver as _;
 use openraft::errors::ClientWriteError;
 use openraft::raft::ClientWriteResult;
@@ -200,7 +201,8 @@ impl Proposer {
         let metrics = self.raft.server_metrics();
         let metrics = metrics.borrow_watched();
         let vote = &metrics.vote;
-        let leads = vote.committed && vote.leader_id.node_id == metrics.id;
+        // A leader that was restarted has its own vote, committed, and has applied entries of its own: it leads no more.
+        let leads = metrics.state == ServerState::Leader && vote.committed && vote.leader_id.node_id == metrics.id;
         leads.then(|| crate::types::stamp(vote.leader_id))
     }
 
@@ -246,7 +248,8 @@ impl Proposer {
         if due.is_zero() && self.in_flight.entries.load(Ordering::Acquire) > 0 {
             Some(idle)
         } else {
-            Some(idle.min(due))
+            // What raft refused a moment ago it refuses now.
+            Some(idle.min(due.max((self.last_entry + MOMENT).saturating_sub(real))))
         }
     }
 

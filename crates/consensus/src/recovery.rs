@@ -10,6 +10,7 @@ use rustix::fs::FlockOperation;
 use crate::StartError;
 use crate::level::{AboveLevel, LevelGuard};
 use crate::log_store::LogStore;
+use crate::media::{Disk, Media};
 use crate::runtime::spawn_blocking;
 use crate::types::log_id;
 
@@ -57,9 +58,9 @@ pub(crate) struct Recovered {
 
 /// Opens log, checkpoint and snapshot, and brings them into agreement. Tables of a higher level than this node supports are
 /// refused, and left as they are.
-pub(crate) async fn recover(dir: &DataDir, level_max: u32) -> Result<Recovered, StartError> {
+pub(crate) async fn recover(dir: &DataDir, media: Media, level_max: u32) -> Result<Recovered, StartError> {
     let (log_dir, checkpoint_dir, snapshot_dir) = (dir.log(), dir.checkpoint(), dir.snapshots());
-    let work = move || open_all(&log_dir, &checkpoint_dir, &snapshot_dir, level_max);
+    let work = move || open_all(&media, &log_dir, &checkpoint_dir, &snapshot_dir, level_max);
     let recovered = spawn_blocking(work).await.map_err(|error| StartError::Data(error.to_string()))??;
     let (applied, last) = (recovered.state.applied(), recovered.log.last());
     if let Some(applied) = applied
@@ -74,18 +75,19 @@ pub(crate) async fn recover(dir: &DataDir, level_max: u32) -> Result<Recovered, 
 }
 
 fn open_all(
+    media: &Media,
     log_dir: &Path,
     checkpoint_dir: &Path,
     snapshot_dir: &Path,
     level_max: u32,
 ) -> Result<Recovered, StartError> {
     let data = |error: &dyn std::fmt::Display| StartError::Data(error.to_string());
-    let log = LogStore::open(log_dir).map_err(|error| data(&error))?;
+    let log = LogStore::open(log_dir, media).map_err(|error| data(&error))?;
     std::fs::create_dir_all(snapshot_dir).map_err(|error| data(&error))?;
     let snapshot = SnapshotFile::newest(snapshot_dir).map_err(|error| data(&error))?;
     let purged = log.purged().map(|id| id.index);
     let level = LevelGuard::new(level_max);
-    let (checkpoint, state) = open_checkpoint(checkpoint_dir, &level)?;
+    let (checkpoint, state) = open_checkpoint(media.disk(), checkpoint_dir, &level)?;
     let state = match choose(state, snapshot.as_ref(), purged)? {
         Source::Checkpoint(state) => *state,
         Source::Nothing => StateMachine::new(),
@@ -140,8 +142,12 @@ fn above(error: AboveLevel) -> StartError {
 
 /// Opens the checkpoint; one that cannot be used is thrown away, because snapshot and log have it all. One of a higher level
 /// than this node supports is not even read: it is whole, for another build.
-fn open_checkpoint(dir: &Path, level: &LevelGuard) -> Result<(Checkpoint, Option<StateMachine>), StartError> {
-    let opened = Checkpoint::open(dir).and_then(|checkpoint| {
+fn open_checkpoint(
+    disk: &dyn Disk,
+    dir: &Path,
+    level: &LevelGuard,
+) -> Result<(Checkpoint, Option<StateMachine>), StartError> {
+    let opened = disk.open_checkpoint(dir).and_then(|checkpoint| {
         let head = checkpoint.head()?;
         let refused = head.and_then(|head| level.check_tables("checkpoint", dir, head.level).err());
         let state = if refused.is_none() { checkpoint.load()? } else { None };
@@ -155,8 +161,8 @@ fn open_checkpoint(dir: &Path, level: &LevelGuard) -> Result<(Checkpoint, Option
             tracing::warn!(%error, "the checkpoint cannot be used; rebuilding it from snapshot and log");
             let again =
                 |error: &dyn std::fmt::Display| StartError::Data(format!("checkpoint {}: {error}", dir.display()));
-            Checkpoint::discard(dir).map_err(|error| again(&error))?;
-            Ok((Checkpoint::open(dir).map_err(|error| again(&error))?, None))
+            disk.discard_checkpoint(dir).map_err(|error| again(&error))?;
+            Ok((disk.open_checkpoint(dir).map_err(|error| again(&error))?, None))
         }
     }
 }

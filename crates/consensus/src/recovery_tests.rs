@@ -25,7 +25,7 @@ fn applied_through(index: u64) -> StateMachine {
 async fn left(from: u64, to: u64, checkpoint: u64) -> (TempDir, DataDir) {
     let folder = TempDir::new().unwrap();
     let dir = DataDir::lock(folder.path()).unwrap();
-    let mut log = LogStore::open(&dir.log()).unwrap();
+    let mut log = LogStore::open(&dir.log(), &Media::files()).unwrap();
     let (done, flushed) = TypeConfig::oneshot();
     let entries: Vec<Entry> = (0..=to).map(|index| Entry { log_id: id(index), payload: EntryPayload::Blank }).collect();
     log.append(entries, IOFlushed::signal(done)).await.unwrap();
@@ -42,7 +42,7 @@ async fn left(from: u64, to: u64, checkpoint: u64) -> (TempDir, DataDir) {
 #[tokio::test]
 async fn a_checkpoint_within_the_log_is_what_a_node_goes_on_from() {
     let (_folder, dir) = left(3, 9, 5).await;
-    let found = recover(&dir, LEVEL_MAX).await.unwrap();
+    let found = recover(&dir, Media::files(), LEVEL_MAX).await.unwrap();
     assert_eq!((index_of(&found.state), found.log.last()), (Some(5), Some(id(9))));
 }
 
@@ -50,10 +50,11 @@ async fn a_checkpoint_within_the_log_is_what_a_node_goes_on_from() {
 #[tokio::test]
 async fn a_checkpoint_behind_the_purge_point_is_not_used() {
     let (_folder, dir) = left(8, 9, 5).await;
-    let error = recover(&dir, LEVEL_MAX).await.err().expect("nothing is left to go on from").to_string();
+    let error =
+        recover(&dir, Media::files(), LEVEL_MAX).await.err().expect("nothing is left to go on from").to_string();
     assert!(error.contains("begins after entry 7"), "{error}");
     SnapshotFile::write_state(&dir.snapshots(), &mut applied_through(8)).unwrap();
-    let found = recover(&dir, LEVEL_MAX).await.unwrap();
+    let found = recover(&dir, Media::files(), LEVEL_MAX).await.unwrap();
     assert_eq!(index_of(&found.state), Some(8));
 }
 
@@ -61,7 +62,7 @@ async fn a_checkpoint_behind_the_purge_point_is_not_used() {
 #[tokio::test]
 async fn a_log_that_ends_before_the_checkpoint_is_purged_through_it() {
     let (_folder, dir) = left(3, 9, 20).await;
-    let found = recover(&dir, LEVEL_MAX).await.unwrap();
+    let found = recover(&dir, Media::files(), LEVEL_MAX).await.unwrap();
     assert_eq!(index_of(&found.state), Some(20));
     assert_eq!((found.log.purged(), found.log.last()), (Some(id(20)), Some(id(20))));
 }

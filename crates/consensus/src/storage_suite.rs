@@ -13,6 +13,7 @@ use crate::applier::{Applier, Snapshots};
 use crate::checkpointer::Checkpointer;
 use crate::clock::Clock;
 use crate::log_store::LogStore;
+use crate::media::Media;
 use crate::recovery::{DataDir, recover};
 use crate::shared::Shared;
 use crate::types::TypeConfig;
@@ -30,7 +31,7 @@ impl StoreBuilder<TypeConfig, LogStore, Applier, (TempDir, DataDir)> for Builder
     async fn build(&self) -> Result<((TempDir, DataDir), LogStore, Applier), StorageError<TypeConfig>> {
         let folder = TempDir::new().unwrap();
         let dir = DataDir::lock(folder.path()).unwrap();
-        let found = recover(&dir, LEVEL_MAX).await.unwrap();
+        let found = recover(&dir, Media::files(), LEVEL_MAX).await.unwrap();
         let shared = Shared::new(Clock::system(), found.state, 1_000, LEVEL_MAX, Arc::new(Deaf));
         let checkpointer = Checkpointer::new(Arc::clone(&shared), found.checkpoint);
         let snapshots = Arc::new(Snapshots { dir: dir.snapshots(), newest: Mutex::new(found.snapshot) });

@@ -1,9 +1,10 @@
 //! Connections to peers: the one place of a node that dials.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use leasehold_platform::net::Dialer;
 use leasehold_proto::peer::peer_client::PeerClient;
 use leasehold_state_machine::ClusterId;
 use parking_lot::Mutex;
@@ -25,7 +26,7 @@ pub(crate) const FROM_HEADER: &str = "leasehold-from";
 pub(crate) const TO_HEADER: &str = "leasehold-to";
 
 /// What a connection is for: a snapshot must not hold up appends, nor either of them a vote or a heartbeat.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Purpose {
     Append,
     /// Heartbeats, votes, read indexes, status.
@@ -56,14 +57,15 @@ impl PeerName {
 /// Keeps one connection per peer and purpose.
 pub(crate) struct Transport {
     identity: Arc<IdentityFile>,
-    channels: Mutex<HashMap<(String, Purpose), Channel>>,
+    dialer: Dialer,
+    channels: Mutex<BTreeMap<(String, Purpose), Channel>>,
 }
 
 pub(crate) type Client = PeerClient<Channel>;
 
 impl Transport {
-    pub(crate) fn new(identity: Arc<IdentityFile>) -> Arc<Self> {
-        Arc::new(Self { identity, channels: Mutex::new(HashMap::new()) })
+    pub(crate) fn new(identity: Arc<IdentityFile>, dialer: Dialer) -> Arc<Self> {
+        Arc::new(Self { identity, dialer, channels: Mutex::new(BTreeMap::new()) })
     }
 
     /// A client of the peer at `address`; connects when first used.
@@ -73,7 +75,7 @@ impl Transport {
         let channel = match channels.get(&key) {
             Some(channel) => channel.clone(),
             None => {
-                let channel = connect(address)?;
+                let channel = self.connect(address)?;
                 channels.insert(key, channel.clone());
                 channel
             }
@@ -101,20 +103,19 @@ impl Transport {
         }
         request
     }
-}
 
-fn connect(address: &str) -> Result<Channel, Status> {
-    let endpoint = Endpoint::from_shared(format!("http://{address}"))
-        .map_err(|error| Status::invalid_argument(format!("peer address {address}: {error}")))?;
-    Ok(endpoint
-        .connect_timeout(CONNECT_TIMEOUT)
-        .tcp_nodelay(true)
-        .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
-        .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
-        .keep_alive_while_idle(true)
-        .initial_stream_window_size(8 << 20)
-        .initial_connection_window_size(16 << 20)
-        .connect_lazy())
+    fn connect(&self, address: &str) -> Result<Channel, Status> {
+        let endpoint = Endpoint::from_shared(format!("http://{address}"))
+            .map_err(|error| Status::invalid_argument(format!("peer address {address}: {error}")))?
+            .connect_timeout(CONNECT_TIMEOUT)
+            .tcp_nodelay(true)
+            .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
+            .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
+            .keep_alive_while_idle(true)
+            .initial_stream_window_size(8 << 20)
+            .initial_connection_window_size(16 << 20);
+        Ok(self.dialer.connect_lazy(&endpoint))
+    }
 }
 
 /// The cluster that a peer message names.

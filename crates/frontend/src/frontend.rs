@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use leasehold_consensus::{ApplyObserver, Node, runtime};
+use leasehold_platform::net::Listener;
 use leasehold_state_machine::{Event, StateMachine};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -35,9 +36,9 @@ pub struct Frontend {
 #[derive(Debug)]
 pub struct Listeners {
     /// gRPC.
-    pub grpc: TcpListener,
+    pub grpc: Listener,
     /// HTTP.
-    pub http: TcpListener,
+    pub http: Listener,
     /// Ports for clients of Dapr alone.
     pub dapr: DaprListeners,
     /// The Redis protocol, where that is served.
@@ -130,7 +131,8 @@ impl Frontend {
         let http_router = http_router.merge(dapr::routes(Arc::clone(&locks), gate.clone(), None));
         runtime::spawn(watchman.run(node, stop.clone()));
 
-        let connections = |listener| Connections::new(listener, options.connections_max, options.idle_max, cut.clone());
+        let connections =
+            |listener: Listener| Connections::new(listener, options.connections_max, options.idle_max, cut.clone());
         let grpc = router
             .serve_with_incoming_shutdown(connections(listeners.grpc).into_stream(), stop.clone().cancelled_owned());
         let http_router = http_router.into_make_service_with_connect_info::<Peer>();

@@ -11,8 +11,8 @@ use axum::extract::connect_info::Connected as ConnectInfo;
 use axum::serve::IncomingStream;
 use futures_util::stream::{Stream, unfold};
 use leasehold_consensus::clock::deadline_after;
+use leasehold_platform::net::{self, Listener};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Sleep;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
@@ -24,7 +24,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Accepts the connections of one port.
 pub(crate) struct Connections {
-    listener: TcpListener,
+    listener: Listener,
     places: Arc<Semaphore>,
     idle_max: Duration,
     cut: CancellationToken,
@@ -42,7 +42,7 @@ impl ConnectInfo<IncomingStream<'_, Connections>> for Peer {
 
 /// One accepted connection. It breaks when nothing was read for `idle_max` (up to twice that), and with `cut`.
 pub(crate) struct Connection {
-    stream: TcpStream,
+    stream: net::Connection,
     idle_max: Duration,
     idle: Option<Pin<Box<Sleep>>>,
     read_since: bool,
@@ -52,7 +52,7 @@ pub(crate) struct Connection {
 
 impl Connections {
     /// At most `max` at once; `cut` breaks them all.
-    pub(crate) fn new(listener: TcpListener, max: usize, idle_max: Duration, cut: CancellationToken) -> Self {
+    pub(crate) fn new(listener: Listener, max: usize, idle_max: Duration, cut: CancellationToken) -> Self {
         Self { listener, places: Arc::new(Semaphore::new(max)), idle_max, cut }
     }
 
@@ -64,9 +64,6 @@ impl Connections {
             };
             match self.listener.accept().await {
                 Ok((stream, address)) => {
-                    if let Err(error) = stream.set_nodelay(true) {
-                        warn!(%error, %address, "cannot set TCP_NODELAY");
-                    }
                     let connection = Connection {
                         stream,
                         idle_max: self.idle_max,

@@ -10,8 +10,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use leasehold_consensus::clock::Clock;
+use leasehold_consensus::media::Media;
 use leasehold_consensus::{LEVEL_MAX, NodeOptions, OptionsError, Tuning};
 use leasehold_frontend::FrontendOptions;
+use leasehold_platform::net::Dialer;
 use serde::Deserialize;
 
 use self::dapr::FileDapr;
@@ -188,6 +190,8 @@ impl Settings {
             level_max: args.level_max.or(file.level_max).unwrap_or(LEVEL_MAX),
             tuning: file.tuning.resolve()?,
             clock: Clock::system(),
+            media: Media::files(),
+            dialer: Dialer::tcp(),
         };
         node.validate()?;
         let log_format = args.log_format.or(file.log_format).unwrap_or_default();

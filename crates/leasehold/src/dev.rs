@@ -8,8 +8,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use leasehold_consensus::clock::Clock;
+use leasehold_consensus::media::Media;
 use leasehold_consensus::{LEVEL_MAX, NodeOptions, Readiness, Tuning};
 use leasehold_frontend::{DaprListeners, DaprOptions, DaprStore, FrontendOptions};
+use leasehold_platform::net::Dialer;
 use tokio::net::TcpListener;
 
 use crate::config::{
@@ -69,6 +71,8 @@ async fn dev(args: DevArgs) -> Result<Exit, Failure> {
             level_max: LEVEL_MAX,
             tuning: Tuning::default(),
             clock: Clock::system(),
+            media: Media::files(),
+            dialer: Dialer::tcp(),
         },
         frontend: FrontendOptions { dapr, ..FrontendOptions::default() },
         listen: client.to_string(),

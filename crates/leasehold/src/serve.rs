@@ -89,8 +89,8 @@ impl Running {
         let dapr = listeners.dapr.addresses().map_err(unknown_address)?;
         let redis = listeners.redis.as_ref().map(local_address).transpose()?;
         let served = leasehold_frontend::Listeners {
-            grpc: listeners.client,
-            http: listeners.http,
+            grpc: listeners.client.into(),
+            http: listeners.http.into(),
             dapr: listeners.dapr,
             redis: listeners.redis,
         };
@@ -142,14 +142,16 @@ fn stop_result(reason: StopReason) -> Result<(), Failure> {
     match reason {
         StopReason::Shutdown => Ok(()),
         StopReason::Fatal(why) => Err(Failure::internal(format!("the node failed: {why}"))),
-        StopReason::Identity(why) | StopReason::Level(why) => Err(Failure::new(Exit::Refused, why)),
+        StopReason::Identity(why) | StopReason::Level(why) | StopReason::Diverged(why) => {
+            Err(Failure::new(Exit::Refused, why))
+        }
     }
 }
 
 fn start_failure(error: &StartError) -> Failure {
     let exit = match error {
         StartError::Options(_) => Exit::Usage,
-        StartError::Identity(_) | StartError::Level(_) => Exit::Refused,
+        StartError::Identity(_) | StartError::Level(_) | StartError::Diverged(_) => Exit::Refused,
         StartError::Data(_) | StartError::Raft(_) => Exit::Internal,
     };
     Failure::new(exit, error.to_string())

@@ -11,9 +11,12 @@ use serde::{Deserialize, Serialize};
 pub struct Moment(pub u64);
 
 impl Moment {
-    /// Now.
+    /// Now; in a simulation, its own time.
     #[must_use]
     pub fn now() -> Self {
+        if leasehold_platform::simulation::is_running() {
+            return Self(u64::try_from(crate::sim::elapsed().as_nanos()).unwrap_or(u64::MAX));
+        }
         let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
         Self(now.tv_sec.unsigned_abs() * 1_000_000_000 + now.tv_nsec.unsigned_abs())
     }

@@ -15,4 +15,6 @@ pub mod history;
 pub mod model_check;
 pub mod numbers;
 pub mod planted;
+pub mod sim;
+pub mod synthetic;
 pub mod workload;

@@ -7,7 +7,7 @@ use super::{Session, SessionCore, SessionSpec};
 use crate::client::ClientCore;
 use crate::error::Error;
 use crate::ids::SessionId;
-use crate::options::host_name;
+use crate::options::{host_name, process_id};
 
 /// A session in the making; see [`Client::session`](crate::Client::session).
 #[derive(Debug, Clone)]
@@ -86,7 +86,7 @@ impl SessionBuilder {
 }
 
 fn about_this_process(note: &str) -> String {
-    let mut text = format!("host={} pid={}", host_name(), std::process::id());
+    let mut text = format!("host={} pid={}", host_name(), process_id());
     if !note.is_empty() {
         text.push_str(" note=");
         text.push_str(note);

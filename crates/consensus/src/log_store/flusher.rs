@@ -7,12 +7,11 @@ use std::sync::Arc;
 
 use openraft::storage::IOFlushed;
 use parking_lot::Mutex;
-use raft_log::RaftLog;
-use raft_log::api::raft_log_writer::RaftLogWriter;
 use tokio::sync::{mpsc, oneshot};
 
 use super::mark::{Mark, MarkFile};
-use super::record::{LogTypes, StoredLogId};
+use super::record::StoredLogId;
+use super::wal::Wal;
 use crate::runtime::spawn;
 use crate::types::TypeConfig;
 
@@ -34,8 +33,8 @@ impl Waiting {
     }
 }
 
-/// Called by raft-log's worker when an fsync is done.
-pub(crate) struct Flushed {
+/// Who is told when a sync of the log is done. Dropped untold, it reports that the log is gone.
+pub struct Synced {
     waiting: Vec<Waiting>,
     /// What the log has once this fsync is done, and how often it had been cut back when the fsync began.
     durable: Mark,
@@ -43,8 +42,15 @@ pub(crate) struct Flushed {
     flusher: Arc<Flusher>,
 }
 
-impl raft_log::Callback for Flushed {
-    fn send(mut self, result: Result<(), io::Error>) {
+impl raft_log::Callback for Synced {
+    fn send(self, result: Result<(), io::Error>) {
+        self.report(result);
+    }
+}
+
+impl Synced {
+    /// The sync is done, or failed.
+    pub fn report(mut self, result: io::Result<()>) {
         let result = result.and_then(|()| self.flusher.note(self.durable, self.cuts));
         for waiting in self.waiting.drain(..) {
             waiting.complete(copy(&result));
@@ -53,7 +59,7 @@ impl raft_log::Callback for Flushed {
     }
 }
 
-impl Drop for Flushed {
+impl Drop for Synced {
     /// Not called, so the worker is gone: nobody may wait for it for ever.
     fn drop(&mut self) {
         for waiting in self.waiting.drain(..) {
@@ -91,7 +97,7 @@ struct Marked {
 impl Flusher {
     /// `log` is shared with the log store; fsyncs after the first are started by a task of their own, because the worker
     /// that reports the end of one must not wait for the log.
-    pub(super) fn start(log: &Arc<Mutex<RaftLog<LogTypes>>>, file: MarkFile) -> Arc<Self> {
+    pub(super) fn start(log: &Arc<Mutex<Box<dyn Wal>>>, file: MarkFile) -> Arc<Self> {
         let (next, mut wake) = mpsc::unbounded_channel();
         let marked = Mutex::new(Marked { file, cuts: 0 });
         let flusher = Arc::new(Self { queue: Mutex::default(), marked, next });
@@ -99,14 +105,14 @@ impl Flusher {
         spawn(async move {
             while wake.recv().await.is_some() {
                 let (Some(log), Some(flusher)) = (log.upgrade(), weak.upgrade()) else { break };
-                flusher.flush(&mut log.lock());
+                flusher.flush(&mut **log.lock());
             }
         });
         flusher
     }
 
     /// Has `waiting` told when everything that was written to `log` so far is on disk.
-    pub(crate) fn sync(self: &Arc<Self>, log: &mut RaftLog<LogTypes>, waiting: Waiting) {
+    pub(crate) fn sync(self: &Arc<Self>, log: &mut dyn Wal, waiting: Waiting) {
         let idle = {
             let mut queue = self.queue.lock();
             queue.waiting.push(waiting);
@@ -117,7 +123,7 @@ impl Flusher {
         }
     }
 
-    fn flush(self: &Arc<Self>, log: &mut RaftLog<LogTypes>) {
+    fn flush(self: &Arc<Self>, log: &mut dyn Wal) {
         let mut queue = self.queue.lock();
         let waiting = std::mem::take(&mut queue.waiting);
         if let Some(failed) = &queue.failed {
@@ -131,11 +137,11 @@ impl Flusher {
         }
         queue.in_flight = true;
         drop(queue);
-        let state = log.log_state();
-        let durable = Mark { last: state.last().copied(), vote: state.vote().copied() };
+        let state = log.state();
+        let durable = Mark { last: state.last, vote: state.vote };
         let cuts = self.marked.lock().cuts;
-        let flushed = Flushed { waiting, durable, cuts, flusher: Arc::clone(self) };
-        if let Err(error) = log.flush(true, Some(flushed)) {
+        let synced = Synced { waiting, durable, cuts, flusher: Arc::clone(self) };
+        if let Err(error) = log.sync(synced) {
             self.landed(Err(error));
         }
     }
@@ -168,29 +174,6 @@ impl Flusher {
         if !queue.waiting.is_empty() {
             // The receiver ends only with the log store.
             let _ = self.next.send(());
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::io;
-
-    use crate::log_store::LogStore;
-    use crate::types::{LeaderId, Vote};
-    use openraft::storage::RaftLogStorage as _;
-
-    /// The kernel tells of a failed write once, and drops the pages: what the disk says to the next fsync means nothing.
-    #[tokio::test]
-    async fn after_a_failed_fsync_nothing_is_acknowledged_any_more() {
-        let dir = tempfile::TempDir::new().unwrap();
-        let mut log = LogStore::open(dir.path()).unwrap();
-        let vote = |term| Vote { leader_id: LeaderId { term, node_id: 1 }, committed: false };
-        log.save_vote(&vote(1)).await.unwrap();
-        log.flusher.landed(Err(io::Error::other("a sector is gone")));
-        for term in 2..4 {
-            let error = log.save_vote(&vote(term)).await.unwrap_err().to_string();
-            assert!(error.contains("earlier fsync") && error.contains("a sector is gone"), "{error}");
         }
     }
 }

@@ -17,6 +17,8 @@ use super::record::{StoredLogId, StoredVote};
 /// Two slots are written in turn, so that a torn write leaves the other one.
 const SLOT_BYTES: usize = 64;
 const SLOTS: u64 = 2;
+/// What lies behind the slots is not looked at.
+const BYTES_MAX: usize = SLOT_BYTES * SLOTS as usize;
 /// Version, sequence number, presence flags, log id, vote; the CRC follows.
 const CONTENT_BYTES: usize = 1 + 8 + 1 + 24 + 24;
 const VERSION: u8 = 1;
@@ -30,27 +32,52 @@ pub(super) struct Mark {
     pub(super) vote: Option<StoredVote>,
 }
 
+/// The bytes of the mark: a file, or what a simulation puts in its place.
+pub trait MarkBytes: Send + 'static {
+    /// All of them.
+    fn read(&self) -> io::Result<Vec<u8>>;
+    /// Writes at an offset; durable with the next [`MarkBytes::sync`].
+    fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()>;
+    /// Makes them durable.
+    fn sync(&mut self) -> io::Result<()>;
+}
+
+impl MarkBytes for File {
+    fn read(&self) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; usize::try_from(self.metadata()?.len()).unwrap_or(usize::MAX).min(BYTES_MAX)];
+        self.read_exact_at(&mut bytes, 0)?;
+        Ok(bytes)
+    }
+
+    fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.write_all_at(bytes, offset)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.sync_data()
+    }
+}
+
+/// Opens or makes the real file.
+pub(crate) fn open(path: &Path) -> io::Result<Box<dyn MarkBytes>> {
+    let file = File::options().create(true).truncate(false).read(true).write(true).open(path)?;
+    Ok(Box::new(file))
+}
+
 /// The file that holds the mark.
-#[derive(Debug)]
 pub(super) struct MarkFile {
-    file: File,
+    file: Box<dyn MarkBytes>,
     sequence: u64,
     mark: Mark,
 }
 
 impl MarkFile {
-    /// Opens or makes the file. A file without a whole slot is an error: it was damaged.
-    pub(super) fn open(path: &Path) -> io::Result<Self> {
-        let file = File::options().create(true).truncate(false).read(true).write(true).open(path)?;
-        let length = file.metadata()?.len();
+    /// Reads the mark. A file without a whole slot is an error: it was damaged. `path` is what errors name.
+    pub(super) fn open(file: Box<dyn MarkBytes>, path: &Path) -> io::Result<Self> {
+        let bytes = file.read()?;
         let mut newest: Option<(u64, Mark)> = None;
-        for slot in 0..SLOTS {
-            let mut bytes = [0; SLOT_BYTES];
-            if length < (slot + 1) * SLOT_BYTES as u64 {
-                continue;
-            }
-            file.read_exact_at(&mut bytes, slot * SLOT_BYTES as u64)?;
-            if let Some((sequence, mark)) = decode(&bytes)?
+        for slot in bytes.as_chunks::<SLOT_BYTES>().0 {
+            if let Some((sequence, mark)) = decode(slot)?
                 && newest.is_none_or(|(known, _)| known < sequence)
             {
                 newest = Some((sequence, mark));
@@ -58,7 +85,7 @@ impl MarkFile {
         }
         match newest {
             Some((sequence, mark)) => Ok(Self { file, sequence, mark }),
-            None if length == 0 => Ok(Self { file, sequence: 0, mark: Mark::default() }),
+            None if bytes.is_empty() => Ok(Self { file, sequence: 0, mark: Mark::default() }),
             None => Err(damaged(format!("{} is damaged", path.display()))),
         }
     }
@@ -74,7 +101,7 @@ impl MarkFile {
         }
         self.sequence += 1;
         let bytes = encode(self.sequence, mark)?;
-        self.file.write_all_at(&bytes, self.sequence % SLOTS * SLOT_BYTES as u64)?;
+        self.file.write_at(&bytes, self.sequence % SLOTS * SLOT_BYTES as u64)?;
         self.mark = mark;
         Ok(())
     }
@@ -85,7 +112,7 @@ impl MarkFile {
             return Ok(());
         }
         self.set(mark)?;
-        self.file.sync_data()
+        self.file.sync()
     }
 }
 

@@ -7,38 +7,41 @@ mod flusher;
 mod mark;
 mod record;
 #[cfg(test)]
+mod sync_tests;
+#[cfg(test)]
 mod tests;
+mod wal;
 
 use std::fmt::Debug;
 use std::io;
 use std::ops::{Bound, RangeBounds};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use leasehold_state_machine::storage::files;
 use openraft::OptionalSend;
 use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
 use parking_lot::Mutex;
-use raft_log::RaftLog;
-use raft_log::api::raft_log_writer::RaftLogWriter;
 use tokio::sync::oneshot;
 
 use flusher::{Flusher, Waiting};
 use mark::MarkFile;
-use record::{LogTypes, StoredLogId, from_stored, to_stored};
+use record::{from_stored, to_stored};
 
+pub use flusher::Synced;
+pub use mark::MarkBytes;
+pub(crate) use mark::open as open_mark;
+pub use record::{StoredLogId, StoredPayload, StoredVote};
+pub(crate) use wal::open as open_wal;
+pub use wal::{Wal, WalState};
+
+use crate::media::Media;
 use crate::types::{Entry, LogId, TypeConfig, Vote};
 
 const FORMAT_FILE: &str = "format";
 const MARK_FILE: &str = "mark";
 const FORMAT_MAGIC: [u8; 8] = *b"LHRAFTLG";
 const FORMAT_VERSION: u8 = 1;
-const CHUNK_BYTES: usize = 64 << 20;
-const CACHE_BYTES: usize = 32 << 20;
-const CACHE_ENTRIES: usize = 20_000;
-const QUEUE_BYTES_MAX: usize = 64 << 20;
-const READ_BUFFER_BYTES: usize = 1 << 20;
 /// Bytes of entries that one read returns, at most (but one entry at least): what one append message may carry.
 const READ_BYTES_MAX: usize = 4 << 20;
 
@@ -65,13 +68,13 @@ pub(crate) enum LogError {
 /// Log and vote of one node. Cheap to clone: the clones are openraft's readers.
 #[derive(Clone)]
 pub(crate) struct LogStore {
-    log: Arc<Mutex<RaftLog<LogTypes>>>,
+    log: Arc<Mutex<Box<dyn Wal>>>,
     flusher: Arc<Flusher>,
 }
 
 impl LogStore {
     /// Opens the log in `dir`, or makes an empty one. Blocks.
-    pub(crate) fn open(dir: &Path) -> Result<Self, LogError> {
+    pub(crate) fn open(dir: &Path, media: &Media) -> Result<Self, LogError> {
         let io = |source| LogError::Open { path: dir.to_path_buf(), source };
         let log_dir = dir.join("wal");
         let marker = dir.join(FORMAT_FILE);
@@ -83,52 +86,37 @@ impl LogStore {
             files::sync_dir(dir).map_err(io)?;
             files::write_record(&marker, FORMAT_MAGIC, FORMAT_VERSION, &[])?;
         }
-        let mut config = raft_log::Config::new(log_dir.display());
-        config.log_cache_max_items = Some(CACHE_ENTRIES);
-        config.log_cache_capacity = Some(CACHE_BYTES);
-        config.wal.chunk_max_size = Some(CHUNK_BYTES);
-        config.wal.read_buffer_size = Some(READ_BUFFER_BYTES);
-        config.wal.flush_queue_max_bytes = Some(QUEUE_BYTES_MAX);
-        // Group commit is the flusher's; waiting for company here would only add to every fsync.
-        config.wal.flush_batch_wait = Some(Duration::ZERO);
-        let log = Arc::new(Mutex::new(RaftLog::open(Arc::new(config)).map_err(io)?));
-        let mark = MarkFile::open(&dir.join(MARK_FILE)).map_err(io)?;
-        check_against_mark(&log.lock(), &mark).map_err(io)?;
+        let mark_path = dir.join(MARK_FILE);
+        let log = media.disk().open_log(&log_dir).map_err(io)?;
+        let mark =
+            media.disk().open_mark(&mark_path).and_then(|bytes| MarkFile::open(bytes, &mark_path)).map_err(io)?;
+        check_against_mark(&log.state(), &mark).map_err(io)?;
+        let log = Arc::new(Mutex::new(log));
         Ok(Self { flusher: Flusher::start(&log, mark), log })
     }
 
     pub(crate) fn last(&self) -> Option<LogId> {
-        self.log.lock().log_state().last().copied().map(LogId::from)
+        self.log.lock().state().last.map(LogId::from)
     }
 
     pub(crate) fn purged(&self) -> Option<LogId> {
-        self.log.lock().log_state().purged().copied().map(LogId::from)
+        self.log.lock().state().purged.map(LogId::from)
     }
 
     pub(crate) fn committed(&self) -> Option<LogId> {
-        self.log.lock().log_state().committed().copied().map(LogId::from)
+        self.log.lock().state().committed.map(LogId::from)
     }
 
     /// The entries with these indexes that the log holds, up to `bytes_max` but at least one.
     pub(crate) fn read(&self, from: u64, to: u64, bytes_max: usize) -> io::Result<Vec<Entry>> {
-        let log = self.log.lock();
-        let mut entries = Vec::new();
-        let mut bytes = 0;
-        for stored in log.read(from, to) {
-            let (id, payload) = stored?;
-            bytes += payload.len();
-            if bytes > bytes_max && !entries.is_empty() {
-                break;
-            }
-            entries.push(from_stored((id, payload))?);
-        }
-        Ok(entries)
+        let stored = self.log.lock().read(from, to, bytes_max)?;
+        stored.into_iter().map(from_stored).collect()
     }
 
     /// Everything written so far is on disk when this returns.
     async fn sync(&self) -> io::Result<()> {
         let (done, synced) = oneshot::channel();
-        self.flusher.sync(&mut self.log.lock(), Waiting::Task(done));
+        self.flusher.sync(&mut **self.log.lock(), Waiting::Task(done));
         synced.await.map_err(|_| io::Error::other("the log's worker has stopped"))?
     }
 
@@ -145,14 +133,14 @@ impl LogStore {
 }
 
 /// Refuses a log that has less than this node acknowledged.
-fn check_against_mark(log: &RaftLog<LogTypes>, mark: &MarkFile) -> io::Result<()> {
-    let (state, mark) = (log.log_state(), mark.get());
+fn check_against_mark(state: &WalState, mark: &MarkFile) -> io::Result<()> {
+    let mark = mark.get();
     let damaged = |text: String| Err(io::Error::new(io::ErrorKind::InvalidData, text));
-    if state.last().copied() < mark.last {
-        return damaged(format!("it ends at {:?}, but {:?} was acknowledged", state.last(), mark.last));
+    if state.last < mark.last {
+        return damaged(format!("it ends at {:?}, but {:?} was acknowledged", state.last, mark.last));
     }
-    if state.vote().copied() < mark.vote {
-        return damaged(format!("its vote is {:?}, but {:?} was given", state.vote(), mark.vote));
+    if state.vote < mark.vote {
+        return damaged(format!("its vote is {:?}, but {:?} was given", state.vote, mark.vote));
     }
     Ok(())
 }
@@ -183,7 +171,7 @@ impl RaftLogReader<TypeConfig> for LogStore {
     }
 
     async fn read_vote(&mut self) -> Result<Option<Vote>, io::Error> {
-        Ok(self.log.lock().log_state().vote().copied().map(Vote::from))
+        Ok(self.log.lock().state().vote.map(Vote::from))
     }
 }
 
@@ -207,8 +195,8 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         // Only a hint for the next start: it goes to disk with the next append. raft-log takes none beyond its last entry.
         let mut log = self.log.lock();
         if let Some(committed) = committed.map(StoredLogId::from)
-            && log.log_state().last().is_some_and(|last| *last >= committed)
-            && log.log_state().committed().is_none_or(|known| *known < committed)
+            && log.state().last.is_some_and(|last| last >= committed)
+            && log.state().committed.is_none_or(|known| known < committed)
         {
             log.commit(committed)?;
         }
@@ -225,18 +213,19 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         I::IntoIter: OptionalSend,
     {
         let mut log = self.log.lock();
-        log.append(entries.into_iter().map(to_stored))?;
-        self.flusher.sync(&mut log, Waiting::Append(callback));
+        log.append(&mut entries.into_iter().map(to_stored))?;
+        self.flusher.sync(&mut **log, Waiting::Append(callback));
         Ok(())
     }
 
     async fn truncate_after(&mut self, last: Option<LogId>) -> Result<(), io::Error> {
         // Durable with whatever is written next: the records of one log keep their order.
         let mut log = self.log.lock();
+        let held = log.state();
         let from = last.map_or(0, |id| id.index + 1);
-        let from = from.max(log.log_state().purged().map_or(0, |id| LogId::from(*id).index + 1));
-        if log.log_state().last().is_some_and(|last| LogId::from(*last).index >= from) {
-            self.flusher.cut_back(last.map(StoredLogId::from).max(log.log_state().purged().copied()))?;
+        let from = from.max(held.purged.map_or(0, |id| id.index() + 1));
+        if held.last.is_some_and(|last| last.index() >= from) {
+            self.flusher.cut_back(last.map(StoredLogId::from).max(held.purged))?;
             log.truncate(from)?;
         }
         Ok(())
@@ -246,7 +235,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         self.log.lock().purge(id.into())?;
         let (done, _) = oneshot::channel();
         // Files are removed once the purge is on disk; nobody needs to wait for that.
-        self.flusher.sync(&mut self.log.lock(), Waiting::Task(done));
+        self.flusher.sync(&mut **self.log.lock(), Waiting::Task(done));
         Ok(())
     }
 }

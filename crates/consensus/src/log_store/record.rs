@@ -7,7 +7,7 @@ use leasehold_state_machine::codec;
 use openraft::entry::EntryPayload;
 use raft_log::codeq::{Decode, Encode};
 
-use super::flusher::Flushed;
+use super::flusher::Synced;
 use crate::types::{BatchBytes, Entry, LeaderId, LogId, Vote};
 
 /// raft-log's type parameters.
@@ -19,7 +19,7 @@ impl raft_log::Types for LogTypes {
     type LogPayload = StoredPayload;
     type Vote = StoredVote;
     type UserData = u64;
-    type Callback = Flushed;
+    type Callback = Synced;
 
     fn log_index(id: &StoredLogId) -> u64 {
         id.index
@@ -32,10 +32,18 @@ impl raft_log::Types for LogTypes {
 
 /// A log id: leader's term and node, index. Ordered as in Raft.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct StoredLogId {
+pub struct StoredLogId {
     term: u64,
     node: u64,
     index: u64,
+}
+
+impl StoredLogId {
+    /// The entry's index.
+    #[must_use]
+    pub fn index(self) -> u64 {
+        self.index
+    }
 }
 
 impl From<LogId> for StoredLogId {
@@ -65,7 +73,7 @@ impl Decode for StoredLogId {
 
 /// A vote: whom, in which term, and whether a quorum granted it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct StoredVote {
+pub struct StoredVote {
     term: u64,
     node: u64,
     committed: bool,
@@ -101,7 +109,7 @@ impl Decode for StoredVote {
 
 /// An entry's payload: a kind, and the bytes as the proposer encoded them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct StoredPayload {
+pub struct StoredPayload {
     kind: Kind,
     bytes: Bytes,
 }
@@ -144,8 +152,16 @@ impl Decode for StoredPayload {
 }
 
 impl StoredPayload {
-    pub(crate) fn len(&self) -> usize {
+    /// Bytes of the payload.
+    #[must_use]
+    pub fn len(&self) -> usize {
         self.bytes.len()
+    }
+
+    /// Whether it has none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
     }
 }
 

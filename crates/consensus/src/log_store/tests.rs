@@ -11,8 +11,7 @@ use openraft::type_config::TypeConfigExt as _;
 use tempfile::TempDir;
 
 use super::LogStore;
-use super::mark::{Mark, MarkFile};
-use super::record::{StoredLogId, StoredVote};
+use crate::media::Media;
 use crate::types::{BatchBytes, Entry, LeaderId, LogId, TypeConfig, Vote};
 
 const LEADER: LeaderId = LeaderId { term: 3, node_id: 1 };
@@ -31,7 +30,7 @@ async fn append(log: &mut LogStore, entries: impl IntoIterator<Item = u64> + Sen
 
 /// A log of a hundred entries with a vote, closed as a kill leaves it.
 async fn filled(dir: &Path) {
-    let mut log = LogStore::open(dir).unwrap();
+    let mut log = LogStore::open(dir, &Media::files()).unwrap();
     log.save_vote(&Vote { leader_id: LEADER, committed: true }).await.unwrap();
     append(&mut log, 0..100).await;
 }
@@ -48,7 +47,7 @@ fn newest_chunk(dir: &Path) -> PathBuf {
 async fn what_was_acknowledged_is_there_after_reopening() {
     let dir = TempDir::new().unwrap();
     filled(dir.path()).await;
-    let mut log = LogStore::open(dir.path()).unwrap();
+    let mut log = LogStore::open(dir.path(), &Media::files()).unwrap();
     assert_eq!(log.try_get_log_entries(0..200).await.unwrap(), (0..100).map(entry).collect::<Vec<_>>());
     assert_eq!(log.read_vote().await.unwrap(), Some(Vote { leader_id: LEADER, committed: true }));
 }
@@ -56,7 +55,7 @@ async fn what_was_acknowledged_is_there_after_reopening() {
 #[tokio::test]
 async fn entries_are_readable_before_they_are_durable() {
     let dir = TempDir::new().unwrap();
-    let mut log = LogStore::open(dir.path()).unwrap();
+    let mut log = LogStore::open(dir.path(), &Media::files()).unwrap();
     let (done, flushed) = TypeConfig::oneshot();
     log.append([entry(0)], IOFlushed::signal(done)).await.unwrap();
     assert_eq!(log.try_get_log_entries(0..1).await.unwrap(), [entry(0)]);
@@ -67,11 +66,11 @@ async fn entries_are_readable_before_they_are_durable() {
 async fn a_log_that_was_cut_back_on_purpose_opens() {
     let dir = TempDir::new().unwrap();
     filled(dir.path()).await;
-    let mut log = LogStore::open(dir.path()).unwrap();
+    let mut log = LogStore::open(dir.path(), &Media::files()).unwrap();
     log.truncate_after(Some(LogId { leader_id: LEADER, index: 49 })).await.unwrap();
     log.save_vote(&Vote { leader_id: LeaderId { term: 4, node_id: 2 }, committed: false }).await.unwrap();
     drop(log);
-    let log = LogStore::open(dir.path()).unwrap();
+    let log = LogStore::open(dir.path(), &Media::files()).unwrap();
     assert_eq!(log.last().unwrap().index, 49);
 }
 
@@ -79,10 +78,10 @@ async fn a_log_that_was_cut_back_on_purpose_opens() {
 async fn purging_beyond_the_end_opens() {
     let dir = TempDir::new().unwrap();
     filled(dir.path()).await;
-    let log = LogStore::open(dir.path()).unwrap();
+    let log = LogStore::open(dir.path(), &Media::files()).unwrap();
     log.purge_through(LogId { leader_id: LEADER, index: 150 }).await.unwrap();
     drop(log);
-    let log = LogStore::open(dir.path()).unwrap();
+    let log = LogStore::open(dir.path(), &Media::files()).unwrap();
     assert_eq!((log.purged().unwrap().index, log.last().unwrap().index), (150, 150));
 }
 
@@ -99,7 +98,7 @@ async fn no_flipped_byte_makes_acknowledged_entries_vanish() {
         let mut damaged = healthy.clone();
         damaged[at] ^= 0xFF;
         fs::write(&chunk, &damaged).unwrap();
-        match LogStore::open(dir.path()) {
+        match LogStore::open(dir.path(), &Media::files()) {
             Err(error) => {
                 let error = error.to_string();
                 assert!(error.contains(&dir.path().display().to_string()) && !error.contains("locked"), "{error}");
@@ -122,7 +121,7 @@ async fn a_tail_that_was_acknowledged_and_is_gone_is_refused() {
     let file = fs::File::options().write(true).open(&chunk).unwrap();
     let end = healthy_end(&chunk);
     file.set_len(end - 37).unwrap();
-    let error = LogStore::open(dir.path()).err().unwrap().to_string();
+    let error = LogStore::open(dir.path(), &Media::files()).err().unwrap().to_string();
     assert!(error.contains("was acknowledged"), "{error}");
     assert!(error.contains("replace this node"), "{error}");
 }
@@ -144,7 +143,7 @@ async fn a_torn_record_that_nobody_was_told_of_is_dropped() {
     let record = &bytes[bytes.len() - 250..];
     file.write_all(&record[..100]).unwrap();
     drop(file);
-    match LogStore::open(dir.path()) {
+    match LogStore::open(dir.path(), &Media::files()) {
         Ok(mut log) => assert_eq!(log.try_get_log_entries(0..200).await.unwrap().len(), 100),
         // Bytes that are no record at all are refused rather than guessed at.
         Err(error) => assert!(error.to_string().contains("cannot be opened"), "{error}"),
@@ -161,7 +160,7 @@ async fn a_damaged_mark_is_refused() {
     file.read_to_end(&mut bytes).unwrap();
     file.seek(SeekFrom::Start(0)).unwrap();
     file.write_all(&vec![0xAA; bytes.len()]).unwrap();
-    let error = LogStore::open(dir.path()).err().unwrap().to_string();
+    let error = LogStore::open(dir.path(), &Media::files()).err().unwrap().to_string();
     assert!(error.contains("mark is damaged"), "{error}");
 }
 
@@ -171,35 +170,6 @@ async fn another_format_version_is_refused_by_name() {
     filled(dir.path()).await;
     let path = dir.path().join("format");
     leasehold_state_machine::storage::files::write_record(&path, *b"LHRAFTLG", 99, &[]).unwrap();
-    let error = LogStore::open(dir.path()).err().unwrap().to_string();
+    let error = LogStore::open(dir.path(), &Media::files()).err().unwrap().to_string();
     assert!(error.contains("99") && error.contains("format"), "{error}");
-}
-
-/// What the file beside the log says. It is written after each fsync, and before anybody is told.
-fn marked(dir: &Path) -> Mark {
-    MarkFile::open(&dir.join("mark")).unwrap().get()
-}
-
-/// No test can cut the power; but what was told before its fsync had ended was also told before the mark says so. Whoever tells first
-/// loses the race against the disk in one of these rounds.
-#[tokio::test]
-async fn nothing_is_acknowledged_before_it_is_synced() {
-    let dir = TempDir::new().unwrap();
-    let mut log = LogStore::open(dir.path()).unwrap();
-    for round in 0..50 {
-        append(&mut log, round * 100..(round + 1) * 100).await;
-        let last = LogId { leader_id: LEADER, index: round * 100 + 99 };
-        assert_eq!(marked(dir.path()).last, Some(StoredLogId::from(last)), "round {round}");
-    }
-}
-
-#[tokio::test]
-async fn a_vote_is_given_only_once_it_is_on_disk() {
-    let dir = TempDir::new().unwrap();
-    let mut log = LogStore::open(dir.path()).unwrap();
-    for term in 1..20 {
-        let vote = Vote { leader_id: LeaderId { term, node_id: 2 }, committed: false };
-        log.save_vote(&vote).await.unwrap();
-        assert_eq!(marked(dir.path()).vote, Some(StoredVote::from(vote)), "term {term}");
-    }
 }

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use leasehold_consensus::clock::{Clock, deadline_after};
+use leasehold_consensus::media::Media;
 use leasehold_consensus::{ApplyObserver, Node, NodeOptions, StartError, StopReason, SubmitError, Tuning};
+use leasehold_platform::net::Dialer;
 use leasehold_state_machine::{
     Acquire, Event, FencingToken, LEVEL_MAX, LeaseId, LeaseRequest, LockRequest, Mode, OpenSession, Operation, Outcome,
     RequestId, StateMachine, Wait,
@@ -31,7 +33,7 @@ pub(crate) struct Cluster {
     pub(crate) running: BTreeMap<u64, Node>,
     /// Nodes that support less than this build does.
     pub(crate) level_max: BTreeMap<u64, u32>,
-    tuning: Tuning,
+    pub(crate) tuning: Tuning,
     next_request: u64,
 }
 
@@ -73,6 +75,8 @@ impl Cluster {
             level_max: self.level_max.get(&id).copied().unwrap_or(LEVEL_MAX),
             tuning: self.tuning.clone(),
             clock: Clock::system(),
+            media: Media::files(),
+            dialer: Dialer::tcp(),
         };
         let node = Node::start(options, listener, Arc::new(Deaf)).await?;
         self.running.insert(id, node);
@@ -148,8 +152,7 @@ impl Cluster {
         }
     }
 
-    /// All running nodes have applied the same entries and have the same state. A snapshot that a leader was sending to a node which
-    /// was started again meanwhile was seen to hold that node up for longer than 30 s; a transfer may take 120 s.
+    /// All running nodes have applied the same entries and have the same state.
     pub(crate) async fn agree(&self) {
         let highest = self.running.values().map(applied).max().unwrap();
         let all = async {
@@ -157,7 +160,7 @@ impl Cluster {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(150), all).await.expect("all nodes catch up within 150 s");
+        tokio::time::timeout(Duration::from_secs(30), all).await.expect("all nodes catch up within 30 s");
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod calls;
 mod cluster;
+mod divergence;
 mod identity;
 mod levels;
 mod peers;

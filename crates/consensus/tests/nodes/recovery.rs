@@ -5,8 +5,9 @@ use std::time::Duration;
 use leasehold_consensus::clock::deadline_after;
 use leasehold_consensus::{ReadError, SubmitError, Tuning, debug};
 use leasehold_state_machine::{HeldLock, Operation, Outcome, Release};
+use tokio::net::TcpListener;
 
-use crate::cluster::{Cluster, holds};
+use crate::cluster::{Cluster, SOON, holds};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_follower_that_missed_what_was_purged_is_brought_up_by_a_snapshot() {
@@ -78,4 +79,33 @@ async fn a_checkpoint_that_does_not_open_is_rebuilt() {
     cluster.restart(1).await;
     cluster.grant(1, "next").await;
     assert!(holds(&cluster.running[&1], "held", token));
+}
+
+/// A node that was told of an entry once, and then of nothing, knows a leader for two election time-outs: this is longer.
+const STEADY: Duration = Duration::from_millis(1_500);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_was_away_stays_in_contact_with_its_leader_though_nothing_is_written() {
+    let mut cluster = Cluster::start(3, Tuning::default()).await;
+    cluster.leader().await;
+    cluster.stop(3).await;
+    // Whoever dials it finds it there and then gone.
+    let dialled = async {
+        let listener = TcpListener::bind(&cluster.peers[&3]).await.unwrap();
+        for _ in 0..20 {
+            drop(listener.accept().await.unwrap());
+        }
+    };
+    tokio::time::timeout(SOON, dialled).await.expect("its leader goes on to try it");
+    cluster.restart(3).await;
+    let mut known = cluster.running[&3].leader();
+    let steady = async {
+        loop {
+            known.wait_for(Option::is_some).await.unwrap();
+            if tokio::time::timeout(STEADY, known.wait_for(Option::is_none)).await.is_err() {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(SOON, steady).await.expect("heartbeats reach it");
 }

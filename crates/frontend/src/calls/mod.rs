@@ -20,7 +20,9 @@ mod watch;
 use std::sync::Arc;
 
 use leasehold_consensus::Node;
+use leasehold_platform::random;
 use leasehold_state_machine::Limits;
+use rand::Rng;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::acquire::acquire_name;
@@ -59,7 +61,7 @@ impl Calls {
     ) -> Arc<Self> {
         let cancels = Cancels::start(node.clone(), options.call_default, options.call_max, stop.clone());
         let renewals = Renewals::start(node.clone(), stop.clone());
-        let own_requests = OwnRequests::new(rand::random());
+        let own_requests = OwnRequests::new(random::rng().random());
         Arc::new(Self { node, options, gate, waits, hub, own_requests, cancels, renewals })
     }
 

@@ -7,8 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use leasehold_consensus::clock::Clock;
+use leasehold_consensus::media::Media;
 use leasehold_consensus::{Node, NodeOptions, Readiness, Tuning, runtime};
 use leasehold_frontend::{DaprAddresses, DaprListeners, Frontend, FrontendError, FrontendOptions, Listeners};
+use leasehold_platform::net::Dialer;
 use leasehold_proto::v1;
 use leasehold_proto::v1::lock_service_client::LockServiceClient;
 use leasehold_state_machine::LEVEL_MAX;
@@ -88,6 +90,8 @@ impl Setup {
             level_max: self.level_max,
             tuning: self.tuning,
             clock: Clock::system(),
+            media: Media::files(),
+            dialer: Dialer::tcp(),
         };
         std::fs::create_dir_all(&node_options.data_dir).unwrap();
         let dapr = DaprListeners::bind(&self.options.dapr.listeners).await.unwrap();
@@ -95,7 +99,8 @@ impl Setup {
         let frontend = Frontend::new(self.options).unwrap();
         let node = Node::start(node_options, peer_listener, frontend.observer()).await.unwrap();
         let stop = CancellationToken::new();
-        let listeners = Listeners { grpc: listener, http: http_listener, dapr, redis: Some(redis_listener) };
+        let listeners =
+            Listeners { grpc: listener.into(), http: http_listener.into(), dapr, redis: Some(redis_listener) };
         let frontend = tokio::spawn(frontend.run(listeners, node.clone(), stop.clone()));
         Server { node, client, peer, http, dapr: dapr_addresses, redis, stop, frontend, folder: self.folder }
     }

@@ -83,6 +83,15 @@ impl Ledger {
         self.sum
     }
 
+    /// The sum as [`Self::settle`] would bring it up to date.
+    pub(super) fn look(&self, value: impl Fn(&RowKey) -> Option<Vec<u8>>) -> u128 {
+        let stale = self.changes.iter().filter(|(_, change)| change.stale);
+        stale.fold(self.sum, |sum, (key, change)| {
+            let counted = value(key).map(|value| row_hash(&key.to_bytes(), &value));
+            sum.wrapping_sub(change.counted.unwrap_or(0)).wrapping_add(counted.unwrap_or(0))
+        })
+    }
+
     /// Brings the sum up to date and empties the list of changes: `(key, value or gone)`, in key order.
     pub(super) fn take(&mut self, value: impl Fn(&RowKey) -> Option<Vec<u8>>) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
         self.stale.clear();

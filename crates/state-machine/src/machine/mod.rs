@@ -167,6 +167,12 @@ impl StateMachine {
         self.tables.state_hash()
     }
 
+    /// The same for onlookers, who may not change anything: what it computes is computed again by the next one.
+    #[must_use]
+    pub fn look_at_hash(&self) -> u128 {
+        self.tables.look_at_hash()
+    }
+
     fn advance(&mut self, entry: EntryId) {
         let last = self.tables.header.applied;
         assert!(last.is_none_or(|last| last.index < entry.index), "entry {entry:?} follows {last:?}");

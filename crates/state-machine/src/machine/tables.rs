@@ -470,6 +470,12 @@ impl Tables {
         sum.wrapping_add(ledger::row_hash(HEADER_KEY, &codec::encode(&self.header)))
     }
 
+    /// The same without keeping what it computes.
+    pub(super) fn look_at_hash(&self) -> u128 {
+        let sum = self.ledger.look(|key| self.encoded(key));
+        sum.wrapping_add(ledger::row_hash(HEADER_KEY, &codec::encode(&self.header)))
+    }
+
     /// Rows that changed since the last call, without the header.
     pub(super) fn take_changes(&mut self) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
         let mut ledger = std::mem::take(&mut self.ledger);

@@ -8,8 +8,10 @@ use std::time::Duration;
 use super::bounded_batch::BoundedBatch;
 use super::gate::Gate;
 use super::snapshot_format::Head;
-use super::store::{Scan, Store};
-use super::{CheckpointError, ROW_KEY_BYTES_MAX, ROW_VALUE_BYTES_MAX, SnapshotError, SnapshotFile};
+use super::store::Store;
+use super::{
+    CheckpointError, ROW_KEY_BYTES_MAX, ROW_VALUE_BYTES_MAX, RowBatch, RowScan, RowStore, SnapshotError, SnapshotFile,
+};
 use crate::{Changes, HEADER_KEY, RestoreError, StateHead, StateMachine, decode_head};
 
 /// Version of what this module puts into sled.
@@ -29,7 +31,7 @@ pub struct Checkpoint {
 #[derive(Debug)]
 struct Inner {
     dir: PathBuf,
-    store: Store,
+    store: Box<dyn RowStore>,
     gate: Gate,
     /// [`KEY_REPLACING`] is there.
     replacing: AtomicBool,
@@ -39,13 +41,16 @@ impl Checkpoint {
     /// Opens or makes the folder. A folder that does not open gives an error; where that is
     /// [discardable](CheckpointError::is_discardable) the caller then calls [`Self::discard`]. Never panics.
     pub fn open(dir: &Path) -> Result<Self, CheckpointError> {
-        let store = Store::open(dir)?;
+        Self::open_on(Box::new(Store::open(dir)?), dir)
+    }
+
+    /// The same on another store of rows; `dir` is what errors name.
+    pub fn open_on(store: Box<dyn RowStore>, dir: &Path) -> Result<Self, CheckpointError> {
         let _attempt = store.attempt()?;
-        let empty = store.run(|db| Ok(db.is_empty()))?;
-        if empty {
-            store.run(|db| db.insert(KEY_VERSION, &[VERSION]))?;
+        if store.is_empty()? {
+            store.insert(KEY_VERSION, &[VERSION])?;
         }
-        let version = store.run(|db| db.get(KEY_VERSION))?;
+        let version = store.get(KEY_VERSION)?;
         match version.as_deref() {
             Some([VERSION]) => {}
             Some([found]) => {
@@ -56,7 +61,7 @@ impl Checkpoint {
                 return Err(CheckpointError::Restore { path: dir.to_owned(), source });
             }
         }
-        let replacing = store.run(|db| db.contains_key(KEY_REPLACING))?;
+        let replacing = store.get(KEY_REPLACING)?.is_some();
         Ok(Self {
             inner: Arc::new(Inner {
                 dir: dir.to_owned(),
@@ -94,7 +99,7 @@ impl Checkpoint {
         if self.is_replacing() {
             return Ok(None);
         }
-        let Some(row) = self.inner.store.run(|db| db.get(row_key(HEADER_KEY)))? else { return Ok(None) };
+        let Some(row) = self.inner.store.get(&row_key(HEADER_KEY))? else { return Ok(None) };
         let undecodable = |source| self.unusable(RestoreError::Row { key: HEADER_KEY.to_vec(), source });
         decode_head(&row).map(Some).map_err(undecodable)
     }
@@ -112,8 +117,7 @@ impl Checkpoint {
         if self.is_replacing() {
             return Err(CheckpointError::Replacing { path: self.inner.dir.clone() });
         }
-        let mut batch = sled::Batch::default();
-        let count = changes.rows.len();
+        let mut batch = RowBatch::default();
         for row in changes.rows {
             check_row(&row.key, row.value.as_deref().unwrap_or_default());
             match row.value {
@@ -121,7 +125,7 @@ impl Checkpoint {
                 None => batch.remove(row_key(&row.key)),
             }
         }
-        self.inner.store.apply(batch, count)
+        self.inner.store.apply(batch)
     }
 
     /// Replaces everything by these rows, which come in key order. Atomic for readers after a crash: either the old
@@ -210,9 +214,9 @@ impl Checkpoint {
         E: From<CheckpointError>,
     {
         let _writing = self.inner.gate.write();
-        let store = &self.inner.store;
+        let store = &*self.inner.store;
         self.inner.replacing.store(true, Ordering::Release);
-        store.run(|db| db.insert(KEY_REPLACING, &[1]))?;
+        store.insert(KEY_REPLACING, &[1])?;
         store.flush()?;
 
         let mut old = store.scan(&[ROW])?;
@@ -224,18 +228,18 @@ impl Checkpoint {
             check_row(&key, &value);
             let key = row_key(&key);
             assert!(previous.as_ref().is_none_or(|previous| *previous < key), "rows come in key order");
-            while let Some((old_key, _)) = next_old.take_if(|(old_key, _)| **old_key < *key) {
+            while let Some((old_key, _)) = next_old.take_if(|(old_key, _)| *old_key < key) {
                 batch.remove(old_key)?;
                 next_old = old.next().transpose()?;
             }
-            match next_old.take_if(|(old_key, _)| **old_key == *key) {
+            match next_old.take_if(|(old_key, _)| *old_key == key) {
                 Some((_, old_value)) => {
-                    if *old_value != *value {
-                        batch.insert(&key, value)?;
+                    if old_value != value {
+                        batch.insert(key.clone(), value)?;
                     }
                     next_old = old.next().transpose()?;
                 }
-                None => batch.insert(&key, value)?,
+                None => batch.insert(key.clone(), value)?,
             }
             previous = Some(key);
         }
@@ -264,7 +268,7 @@ impl Hold {
             return Ok(None);
         }
         let inner = &self.checkpoint.inner;
-        let Some(row) = inner.store.run(|db| db.get(row_key(HEADER_KEY)))? else { return Ok(None) };
+        let Some(row) = inner.store.get(&row_key(HEADER_KEY))? else { return Ok(None) };
         let head = Head::decode(&row)
             .map_err(|source| self.checkpoint.unusable(RestoreError::Row { key: HEADER_KEY.to_vec(), source }))?;
         Ok(head.last.is_some().then_some(head))
@@ -283,14 +287,17 @@ impl Drop for Hold {
 
 /// Rows of the tables in key order.
 pub(super) struct Rows<'a> {
-    rows: Scan<'a>,
+    rows: RowScan<'a>,
 }
 
 impl Iterator for Rows<'_> {
     type Item = Result<(Vec<u8>, Vec<u8>), CheckpointError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        Some(self.rows.next()?.map(|(key, value)| (key[1..].to_vec(), value.to_vec())))
+        Some(self.rows.next()?.map(|(mut key, value)| {
+            key.remove(0);
+            (key, value)
+        }))
     }
 }
 

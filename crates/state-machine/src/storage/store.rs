@@ -1,5 +1,6 @@
 //! sled behind a wall: what it panics on becomes an error, and what it does not survive is not tried twice.
 
+use std::any::Any;
 use std::fs::{File, TryLockError};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -7,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::CheckpointError;
 use super::files::{sync_parent, with_suffix};
+use super::{CheckpointError, RowBatch, RowScan, RowStore};
 
 /// sled's page cache. Its default of 1 GiB would double the memory of a node for tables that are in memory anyway.
 const CACHE_BYTES: u64 = 128 << 20;
@@ -65,13 +66,8 @@ impl Store {
         sync_parent(dir)
     }
 
-    /// Marks that sled is about to read what it may not survive, until the returned value is dropped.
-    pub(super) fn attempt(&self) -> Result<Attempt, CheckpointError> {
-        Attempt::begin(&self.dir)
-    }
-
     /// Does something with the one tree. After a panic nothing more is done with it.
-    pub(super) fn run<T>(&self, work: impl FnOnce(&sled::Db) -> sled::Result<T>) -> Result<T, CheckpointError> {
+    fn run<T>(&self, work: impl FnOnce(&sled::Db) -> sled::Result<T>) -> Result<T, CheckpointError> {
         if self.broken.load(Ordering::Acquire) {
             return Err(CheckpointError::Panicked { path: self.dir.clone(), message: "it panicked before".to_owned() });
         }
@@ -85,11 +81,32 @@ impl Store {
             }
         }
     }
+}
 
-    /// Applies changes of `rows` rows, atomically.
-    pub(super) fn apply(&self, batch: sled::Batch, rows: usize) -> Result<(), CheckpointError> {
+impl RowStore for Store {
+    fn is_empty(&self) -> Result<bool, CheckpointError> {
+        self.run(|db| Ok(db.is_empty()))
+    }
+
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, CheckpointError> {
+        Ok(self.run(|db| db.get(key))?.map(|value| value.to_vec()))
+    }
+
+    fn insert(&self, key: &[u8], value: &[u8]) -> Result<(), CheckpointError> {
+        self.run(|db| db.insert(key, value)).map(drop)
+    }
+
+    fn apply(&self, batch: RowBatch) -> Result<(), CheckpointError> {
+        let rows = batch.len();
+        let mut changes = sled::Batch::default();
+        for (key, value) in batch {
+            match value {
+                Some(value) => changes.insert(key, value),
+                None => changes.remove(key),
+            }
+        }
         self.run(|db| {
-            db.apply_batch(batch)?;
+            db.apply_batch(changes)?;
             // A batch leaves some 5 KB of garbage per row, and sled frees a little of what it has with each call. With
             // nothing but batches it grows without end (measured: 700 MB after 400,000 rows of 200 bytes, 60 MB with
             // this); as many cheap calls as there were rows keep up with it.
@@ -100,17 +117,20 @@ impl Store {
         })
     }
 
-    /// The rows whose key begins with `prefix`, in key order.
-    pub(super) fn scan(&self, prefix: &[u8]) -> Result<Scan<'_>, CheckpointError> {
+    fn scan(&self, prefix: &[u8]) -> Result<RowScan<'_>, CheckpointError> {
         let rows = self.run(|db| Ok(db.scan_prefix(prefix)))?;
-        Ok(Scan { store: self, rows: Some(rows) })
+        Ok(Box::new(Scan { store: self, rows: Some(rows) }))
     }
 
-    /// Makes everything written durable. sled's own flush ends with `sync_file_range`, which a power cut does not
-    /// respect: the file is fsynced after it. (Closing a second descriptor leaves sled's flock alone.)
-    pub(super) fn flush(&self) -> Result<(), CheckpointError> {
+    /// sled's own flush ends with `sync_file_range`, which a power cut does not respect: the file is fsynced after it.
+    /// (Closing a second descriptor leaves sled's flock alone.)
+    fn flush(&self) -> Result<(), CheckpointError> {
         self.run(|db| db.flush().map(|_| ()))?;
         File::open(self.dir.join("db")).and_then(|file| file.sync_all()).map_err(|e| io_error(&self.dir, e))
+    }
+
+    fn attempt(&self) -> Result<Box<dyn Any>, CheckpointError> {
+        Ok(Box::new(Attempt::begin(&self.dir)?))
     }
 }
 
@@ -134,13 +154,13 @@ impl Drop for Store {
 }
 
 /// Iterator over rows of a [`Store`]. Ends after its first error.
-pub(super) struct Scan<'a> {
+struct Scan<'a> {
     store: &'a Store,
     rows: Option<sled::Iter>,
 }
 
 impl Iterator for Scan<'_> {
-    type Item = Result<(sled::IVec, sled::IVec), CheckpointError>;
+    type Item = Result<(Vec<u8>, Vec<u8>), CheckpointError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let rows = self.rows.as_mut()?;
@@ -151,14 +171,14 @@ impl Iterator for Scan<'_> {
                 std::mem::forget(rows);
             }
         }
-        next
+        next.map(|row| row.map(|(key, value)| (key.to_vec(), value.to_vec())))
     }
 }
 
 /// A mark beside the folder while sled reads it. A damaged folder can make sled abort the process, hang, or eat all
 /// memory; with the mark that happens once, not at each start. It is locked while its process lives.
 #[derive(Debug)]
-pub(super) struct Attempt {
+struct Attempt {
     mark: PathBuf,
     _file: File,
 }

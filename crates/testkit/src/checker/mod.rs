@@ -18,6 +18,7 @@ mod c12_reads;
 mod facts;
 #[cfg(test)]
 mod fixture;
+mod linearizable;
 mod replay;
 mod report;
 
@@ -77,5 +78,6 @@ pub fn check(evidence: &Evidence) -> Report {
     c09_authority::check(&facts, &mut report);
     c11_log_time::check(&facts, &mut report);
     c12_reads::check(&facts, &mut report);
+    linearizable::check(&facts, &mut report);
     report
 }

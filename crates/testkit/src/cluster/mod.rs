@@ -195,7 +195,8 @@ impl Cluster {
         }
         let mut logs = Vec::new();
         for node in self.nodes.values().filter(|node| Some(node.id()) != gone) {
-            logs.push(node.dump()?);
+            let log = node.dump_beside(&logs)?;
+            logs.push(log);
         }
         NodeLog::share_commits(&mut logs);
         Ok(logs)

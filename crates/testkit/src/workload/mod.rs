@@ -39,6 +39,24 @@ impl WorkloadOptions {
     }
 }
 
+/// One client at work until `stop`, on whatever runtime and network its options name; what it sends and hears is in `wire`.
+pub async fn work(
+    number: u32,
+    mut client_options: ClientOptions,
+    options: &WorkloadOptions,
+    (wire, recorder): (Arc<Wire>, Recorder),
+    stop: CancellationToken,
+) -> Result<()> {
+    client_options.owner = format!("worker-{number}");
+    client_options.session_ttl = options.session_ttl;
+    client_options.observer = Some(wire);
+    let client = Client::connect(client_options).await?;
+    Worker::new(number, client.clone(), options, recorder).run(stop).await;
+    client.settle(SETTLE_MAX).await;
+    client.close();
+    Ok(())
+}
+
 /// Clients at work.
 #[derive(Debug)]
 pub struct Workload {

@@ -1,0 +1,75 @@
+//! What `sim` is told.
+
+use std::path::PathBuf;
+
+/// Shown when that cannot be understood.
+pub(super) const USAGE: &str =
+    "usage: sim [--seeds N] [--steps M] [--seed FIRST] [--clients K] [--once] [--jobs J] [--json FILE] [--trace FILE]
+  --seeds N     how many seeds, each run twice and compared (1)
+  --steps M     simulated milliseconds with faults, healing not counted (10000)
+  --seed FIRST  the first seed (drawn from the clock)
+  --clients K   concurrent clients (4)
+  --once        run each seed once only, without comparing
+  --jobs J      seeds at a time, each in a process of its own (the number of cores)
+  --json FILE   the summary, for machines
+  --trace FILE  everything that happened (with --seeds 1)";
+
+/// Bounds that a mistyped number would break.
+const SEEDS_MAX: u64 = 10_000_000;
+const STEPS_MAX: u64 = 3_000_000;
+const CLIENTS_MAX: u64 = 64;
+
+#[derive(Debug, Clone)]
+pub(super) struct Arguments {
+    pub(super) seeds: u64,
+    pub(super) steps: u64,
+    pub(super) first: u64,
+    pub(super) clients: u32,
+    pub(super) once: bool,
+    pub(super) jobs: usize,
+    pub(super) json: Option<PathBuf>,
+    pub(super) trace: Option<PathBuf>,
+    /// This process is one run of one seed.
+    pub(super) one: bool,
+}
+
+impl Arguments {
+    pub(super) fn parse(mut words: impl Iterator<Item = String>) -> Result<Self, String> {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let mut arguments = Self {
+            seeds: 1,
+            steps: 10_000,
+            first: leasehold_testkit::clock::random_seed() % SEEDS_MAX,
+            clients: 4,
+            once: false,
+            jobs: cores,
+            json: None,
+            trace: None,
+            one: false,
+        };
+        while let Some(word) = words.next() {
+            let mut value = || words.next().ok_or_else(|| format!("{word}: a value is missing"));
+            match word.as_str() {
+                "--seeds" => arguments.seeds = number(&word, &value()?, SEEDS_MAX)?,
+                "--steps" => arguments.steps = number(&word, &value()?, STEPS_MAX)?,
+                "--seed" => arguments.first = value()?.parse().map_err(|error| format!("--seed: {error}"))?,
+                "--clients" => arguments.clients = number(&word, &value()?, CLIENTS_MAX)? as u32,
+                "--jobs" => arguments.jobs = number(&word, &value()?, 1_024)? as usize,
+                "--json" => arguments.json = Some(value()?.into()),
+                "--trace" => arguments.trace = Some(value()?.into()),
+                "--once" => arguments.once = true,
+                "--one" => arguments.one = true,
+                other => return Err(format!("{other}: unknown")),
+            }
+        }
+        if arguments.trace.is_some() && arguments.seeds != 1 {
+            return Err("--trace: give it with --seeds 1".into());
+        }
+        Ok(arguments)
+    }
+}
+
+fn number(name: &str, text: &str, max: u64) -> Result<u64, String> {
+    let number: u64 = text.parse().map_err(|error| format!("{name}: {text:?}: {error}"))?;
+    if (1..=max).contains(&number) { Ok(number) } else { Err(format!("{name}: {number} is not between 1 and {max}")) }
+}

@@ -1,0 +1,407 @@
+//! One seed from start to verdict.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use leasehold_consensus::debug::dump_log_on;
+use leasehold_platform::simulation::Simulation;
+use rand::rngs::StdRng;
+use rand::seq::IteratorRandom;
+use rand::{Rng, SeedableRng};
+use serde::{Deserialize, Serialize};
+
+use super::clock;
+use super::disk::{Loss, SimDisk};
+use super::faults::SimFault;
+use super::host::{client_name, data_dir, node_name};
+use super::links::{Link, Pair, ordered};
+use super::world::{NODES, World};
+use crate::checker::{Bounds, Evidence, check};
+use crate::dump::NodeLog;
+use crate::history::History;
+
+/// After the faults everything has to work again within so many steps.
+const HEAL_STEPS_MAX: u64 = 30_000;
+/// Grants that show that it does.
+const GRANTS_AFTER_HEAL: u64 = 20;
+/// Clients may take so long to let go of what they hold.
+const SETTLE_STEPS_MAX: u64 = 20_000;
+/// Steps between two faults, on average: drawn for each seed, so that some are calm enough for long queues and others are not.
+const FAULT_EVERY_STEPS: std::ops::Range<u64> = 300..2_500;
+/// Longest way of a message while the network is slow, in ms: drawn below this.
+const SLOW_MS_MAX: u64 = 200;
+/// How many times as long a sync of a slow disk takes: drawn below this.
+const SLOW_DISK_TIMES_MAX: u32 = 100;
+
+/// What is simulated.
+#[derive(Debug, Clone)]
+pub struct SimOptions {
+    /// What everything follows from.
+    pub seed: u64,
+    /// Steps of one millisecond with faults; healing comes after them.
+    pub steps: u64,
+    /// Concurrent clients.
+    pub clients: u32,
+}
+
+/// What a node was when it was hit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    /// It led.
+    Leader,
+    /// It followed, or stood for election.
+    Follower,
+    /// All nodes, or the network between them.
+    Cluster,
+    /// A client.
+    Client,
+}
+
+/// One fault that was brought about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Hit {
+    /// What.
+    pub fault: SimFault,
+    /// Whom it hit.
+    pub role: Role,
+}
+
+/// What came of a seed.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SimOutcome {
+    /// The seed.
+    pub seed: u64,
+    /// What did not hold.
+    pub violations: Vec<String>,
+    /// Digest of everything that happened: equal for two runs of one seed.
+    pub digest: u64,
+    /// Faults that were brought about.
+    pub hits: Vec<Hit>,
+    /// Steps in all.
+    pub steps: u64,
+    /// Calls that clients made.
+    pub calls: usize,
+    /// Grants that they were told of.
+    pub grants: u64,
+    /// The last log index.
+    pub entries: u64,
+    /// Syncs of all disks.
+    pub syncs: u64,
+}
+
+/// A fault in force.
+struct Active {
+    fault: SimFault,
+    node: u64,
+    client: u32,
+    /// For a client: all nodes, not only `node`. For links: whether messages are lost, not held.
+    wide: bool,
+    until: u64,
+    record: usize,
+}
+
+struct Run<'a> {
+    world: World<'a>,
+    random: StdRng,
+    step: u64,
+    fault_every: u64,
+    next_fault: u64,
+    active: Vec<Active>,
+    hits: Vec<Hit>,
+}
+
+/// Simulates one seed. Everything that happened is written to `trace`, where one is given.
+pub fn run(options: &SimOptions, trace: Option<&Path>) -> Result<SimOutcome> {
+    let _simulation = Simulation::begin(options.seed);
+    clock::set(Duration::ZERO);
+    let folder = temporary_folder()?;
+    let mut random = StdRng::seed_from_u64(options.seed);
+    let world = World::new(options.seed, options.clients, folder.path(), &mut random);
+    let fault_every = random.random_range(FAULT_EVERY_STEPS);
+    let next_fault = random.random_range(300..1_500);
+    let mut run = Run { world, random, step: 0, fault_every, next_fault, active: Vec::new(), hits: Vec::new() };
+    run.faults(options.steps)?;
+    run.heal()?;
+    let (history, nodes) = run.finish(folder.path())?;
+    let calls = history.records.len();
+    run.judge(history, nodes);
+    let all = run.world.stage.trace();
+    if let Some(path) = trace {
+        std::fs::write(path, &all).with_context(|| path.display().to_string())?;
+    }
+    let mut digest = DefaultHasher::new();
+    all.hash(&mut digest);
+    let last = run.world.nodes.keys().filter_map(|id| run.world.stage.node(*id)).map(|node| *node.applied().borrow());
+    Ok(SimOutcome {
+        seed: options.seed,
+        violations: run.world.stage.violations(),
+        digest: digest.finish(),
+        hits: std::mem::take(&mut run.hits),
+        steps: run.step,
+        calls,
+        grants: run.world.granted(),
+        entries: last.max().unwrap_or(0),
+        syncs: run.world.nodes.values().map(|place| place.disk.syncs()).sum(),
+    })
+}
+
+/// In memory where the machine has such a folder: a sync of a real disk would be the slowest thing in a simulation.
+fn temporary_folder() -> Result<tempfile::TempDir> {
+    let memory = Path::new("/dev/shm");
+    let mut builder = tempfile::Builder::new();
+    builder.prefix("leasehold-sim-");
+    Ok(if memory.is_dir() { builder.tempdir_in(memory).or_else(|_| builder.tempdir())? } else { builder.tempdir()? })
+}
+
+impl Run<'_> {
+    fn step(&mut self) -> Result<()> {
+        self.world.sim.step().map_err(|error| anyhow::anyhow!("the simulation ended: {error}"))?;
+        self.step += 1;
+        clock::set(self.world.sim.elapsed());
+        if std::env::var_os("SIM_PROGRESS").is_some() {
+            eprintln!("step {} leaders {:?}", self.step, self.world.stage.leaders());
+        }
+        for id in self.world.ended_nodes() {
+            // Its disk failed, or (and then that was told already) it could not run.
+            let until = self.step + self.random.random_range(50..1_000);
+            self.world.crash_node(id, Loss::Power, until);
+        }
+        self.world.revive(self.step);
+        Ok(())
+    }
+
+    fn faults(&mut self, steps: u64) -> Result<()> {
+        while self.step < steps {
+            if self.active.iter().any(|active| active.until <= self.step) {
+                self.end_faults(|active, step| active.until <= step);
+            }
+            if self.step >= self.next_fault {
+                self.begin_fault();
+                self.next_fault = self.step + self.random.random_range(1..self.fault_every * 2);
+            }
+            self.step()?;
+        }
+        Ok(())
+    }
+
+    /// A leader half of the time, where there is one.
+    fn pick_node(&mut self) -> (u64, Role) {
+        let leader = self.world.stage.leaders().first().copied();
+        let node = match leader.filter(|_| self.random.random()) {
+            Some(leader) => leader,
+            None => self.random.random_range(1..=NODES),
+        };
+        (node, if leader == Some(node) { Role::Leader } else { Role::Follower })
+    }
+
+    fn begin_fault(&mut self) {
+        let fault = SimFault::draw(&mut self.random);
+        let (node, role) = self.pick_node();
+        let until = self.step + fault.steps(&mut self.random);
+        let client = self.world.clients.keys().copied().choose(&mut self.random).unwrap_or(0);
+        let wide = self.random.random();
+        let role = match fault {
+            SimFault::KillAll | SimFault::PowerCutAll | SimFault::Loss | SimFault::Slow => Role::Cluster,
+            SimFault::ClientCut | SimFault::ClientKill => Role::Client,
+            _ => role,
+        };
+        self.world.stage.note(format_args!("{fault} begins: node {node}, client {client}, wide {wide}, until {until}"));
+        let record = self.world.recorder.fault_begins(&fault.to_string(), (role != Role::Cluster).then_some(node));
+        self.active.push(Active { fault, node, client, wide, until, record });
+        self.hits.push(Hit { fault, role });
+        let all = 1..=NODES;
+        match fault {
+            SimFault::Kill => self.world.crash_node(node, Loss::Process, until),
+            SimFault::PowerCut => {
+                self.apply_links();
+                self.world.crash_node(node, Loss::Power, until);
+            }
+            SimFault::KillAll => all.for_each(|id| self.world.crash_node(id, Loss::Process, until)),
+            SimFault::PowerCutAll => {
+                self.apply_links();
+                for id in all {
+                    // They come back one after the other.
+                    let until = until + self.random.random_range(0..300);
+                    self.world.crash_node(id, Loss::Power, until);
+                }
+            }
+            SimFault::Loss => self.world.sim.set_fail_rate(self.random.random_range(0.001..0.03)),
+            SimFault::Slow => {
+                let longest = Duration::from_millis(self.random.random_range(20..SLOW_MS_MAX));
+                self.world.sim.set_max_message_latency(longest);
+            }
+            SimFault::SlowDisk => {
+                let times = self.random.random_range(10..SLOW_DISK_TIMES_MAX);
+                self.world.nodes[&node].disk.slow_down(times);
+            }
+            SimFault::FailingDisk => self.world.nodes[&node].disk.fail(true),
+            SimFault::ClientKill => self.world.crash_client(client, until),
+            SimFault::Isolate
+            | SimFault::Delay
+            | SimFault::Deaf
+            | SimFault::Mute
+            | SimFault::Bridge
+            | SimFault::ClientCut => self.apply_links(),
+        }
+    }
+
+    fn end_faults(&mut self, over: impl Fn(&Active, u64) -> bool) {
+        let step = self.step;
+        let (ended, active): (Vec<Active>, Vec<Active>) =
+            std::mem::take(&mut self.active).into_iter().partition(|active| over(active, step));
+        self.active = active;
+        let goes_on: BTreeSet<SimFault> = self.active.iter().map(|active| active.fault).collect();
+        for active in ended {
+            self.world.stage.note(format_args!("{} ends: node {}", active.fault, active.node));
+            self.world.recorder.fault_ends(active.record);
+            match active.fault {
+                SimFault::Loss if !goes_on.contains(&SimFault::Loss) => self.world.sim.set_fail_rate(0.0),
+                SimFault::Slow if !goes_on.contains(&SimFault::Slow) => {
+                    self.world.sim.set_max_message_latency(self.world.latency);
+                }
+                SimFault::SlowDisk => self.world.nodes[&active.node].disk.slow_down(1),
+                SimFault::FailingDisk => self.world.nodes[&active.node].disk.fail(false),
+                _ => {}
+            }
+        }
+        self.apply_links();
+    }
+
+    /// Makes the links what the faults in force say; the worst counts.
+    fn apply_links(&mut self) {
+        let mut wanted: BTreeMap<Pair, Link> = BTreeMap::new();
+        let clients: Vec<String> = self.world.clients.keys().map(|number| client_name(*number)).collect();
+        let mut want = |a: &str, b: &str, link: Link| {
+            let (pair, link) = ordered(a, b, link);
+            let known = wanted.entry(pair).or_insert(link);
+            *known = match (*known, link) {
+                (Link::OneWay, Link::OtherWay) | (Link::OtherWay, Link::OneWay) => Link::Cut,
+                (known, link) => known.max(link),
+            };
+        };
+        for active in &self.active {
+            let node = node_name(active.node);
+            let others: Vec<String> = (1..=NODES).filter(|id| *id != active.node).map(node_name).collect();
+            match active.fault {
+                // Its peers do not hear that it is gone.
+                SimFault::PowerCut => others.iter().chain(&clients).for_each(|other| want(&node, other, Link::Cut)),
+                SimFault::PowerCutAll => {
+                    for id in 1..=NODES {
+                        let others = (id + 1..=NODES).map(node_name);
+                        others.chain(clients.iter().cloned()).for_each(|other| want(&node_name(id), &other, Link::Cut));
+                    }
+                }
+                SimFault::Isolate => others.iter().for_each(|other| want(&node, other, Link::Cut)),
+                SimFault::Delay => {
+                    // As if it stood still: the clients, too, wait for it, in half of the cases.
+                    let clients = clients.iter().filter(|_| active.wide);
+                    others.iter().chain(clients).for_each(|other| want(&node, other, Link::Held));
+                }
+                SimFault::Deaf => others.iter().for_each(|other| want(other, &node, Link::OneWay)),
+                SimFault::Mute => others.iter().for_each(|other| want(&node, other, Link::OneWay)),
+                SimFault::Bridge => {
+                    if let [a, b] = &others[..] {
+                        want(a, b, if active.wide { Link::Cut } else { Link::Held });
+                    }
+                }
+                SimFault::ClientCut => {
+                    let client = client_name(active.client);
+                    for id in (1..=NODES).filter(|id| active.wide || *id == active.node) {
+                        want(&client, &node_name(id), Link::Held);
+                    }
+                }
+                _ => {}
+            }
+        }
+        self.world.set_links(wanted);
+    }
+
+    /// Ends all faults; then clients get grants again, let go, and the nodes agree (C13).
+    fn heal(&mut self) -> Result<()> {
+        self.world.stage.note(format_args!("the faults end"));
+        self.end_faults(|_, _| true);
+        for place in self.world.nodes.values_mut() {
+            place.down_until = place.down_until.map(|until| until.min(self.step + 1));
+        }
+        for place in self.world.clients.values_mut() {
+            place.down_until = place.down_until.map(|until| until.min(self.step + 1));
+        }
+        let enough = self.world.granted() + GRANTS_AFTER_HEAL;
+        self.until(HEAL_STEPS_MAX, "clients get grants again", |world| world.granted() >= enough)?;
+        self.world.stop.cancel();
+        self.until(SETTLE_STEPS_MAX, "clients let go", |world| world.clients_done())?;
+        self.until(HEAL_STEPS_MAX, "one leads and all agree", |world| world.agrees())
+    }
+
+    fn until(&mut self, steps_max: u64, what: &str, mut done: impl FnMut(&mut World<'_>) -> bool) -> Result<()> {
+        let end = self.step + steps_max;
+        while !done(&mut self.world) {
+            if self.step >= end {
+                self.world.stage.violation(format!("C13: not within {steps_max} ms after the faults: {what}"));
+                return Ok(());
+            }
+            self.step()?;
+        }
+        Ok(())
+    }
+
+    /// What clients saw, and what the logs say.
+    fn finish(&mut self, folder: &Path) -> Result<(History, Vec<NodeLog>)> {
+        for wire in &self.world.wires {
+            wire.take().into_iter().for_each(|record| self.world.recorder.push(record));
+        }
+        let history = self.world.recorder.take();
+        let mut text = Vec::new();
+        history.write(&mut text)?;
+        self.world.stage.note(format_args!("{}", String::from_utf8_lossy(&text)));
+        // A folder is one process's: the nodes end first.
+        let disks: Vec<SimDisk> = self.world.nodes.values().map(|place| place.disk.clone()).collect();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
+        let _entered = runtime.enter();
+        let mut logs = Vec::new();
+        for (id, place) in &self.world.nodes {
+            let archive = place.disk.archive(&disks);
+            let empty = folder.join(format!("archive-{id}"));
+            copy_plain_files(&data_dir(folder, *id), &empty)?;
+            let mut dump = Vec::new();
+            match dump_log_on(&archive.media(), &empty, &mut dump) {
+                Ok(()) => logs.push(NodeLog::read(*id, dump.as_slice())?),
+                Err(error) => self.world.stage.violation(format!("the log of node {id} cannot be replayed: {error}")),
+            }
+        }
+        NodeLog::share_commits(&mut logs);
+        Ok((history, logs))
+    }
+
+    fn judge(&mut self, history: History, nodes: Vec<NodeLog>) {
+        // What the nodes came to while they ran is what their logs come to.
+        for log in &nodes {
+            for entry in log.committed() {
+                if let Some((hash, _)) = self.world.stage.state_after(entry.index)
+                    && format!("{hash:032x}") != entry.hash
+                {
+                    self.world.stage.violation(format!(
+                        "C1: node {}'s log comes to {} after index {}, a running node had {hash:032x}",
+                        log.node, entry.hash, entry.index
+                    ));
+                    break;
+                }
+            }
+        }
+        let report = check(&Evidence { history, nodes, bounds: Bounds::default() });
+        for violation in report.violations() {
+            self.world.stage.violation(violation.to_string());
+        }
+    }
+}
+
+/// The folder of a log without its node's lock.
+fn copy_plain_files(from: &Path, to: &Path) -> Result<()> {
+    std::fs::create_dir_all(to.join("log").join("wal"))?;
+    std::fs::copy(from.join("log").join("format"), to.join("log").join("format"))?;
+    Ok(())
+}
