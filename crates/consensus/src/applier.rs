@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt};
+use leasehold_failpoints::failpoint;
 use leasehold_state_machine::storage::{SnapshotError, SnapshotFile};
 use leasehold_state_machine::{EntryId, StateMachine, codec};
 use openraft::entry::EntryPayload;
@@ -18,7 +19,9 @@ use crate::divergence::Positions;
 use crate::level::AboveLevel;
 use crate::runtime::spawn_blocking;
 use crate::shared::Shared;
-use crate::types::{BatchBytes, LogId, Member, Membership, Outcomes, StoredMembership, TypeConfig, entry_id, log_id};
+use crate::types::{
+    BatchBytes, LogId, Member, Membership, Outcomes, StoredMembership, TypeConfig, decode_membership, entry_id, log_id,
+};
 
 /// How long one entry waits for a snapshot that holds the checkpoint for too long.
 const HOLD_WAIT_MAX: Duration = Duration::from_millis(20);
@@ -135,7 +138,7 @@ fn unsupported(error: AboveLevel) -> io::Error {
 /// The membership that a state recorded, as openraft wants it.
 pub(crate) fn stored_membership(recorded: Option<(EntryId, &[u8])>) -> io::Result<StoredMembership> {
     let Some((entry, encoded)) = recorded else { return Ok(StoredMembership::default()) };
-    let membership: Membership = codec::decode(encoded)
+    let membership = decode_membership(encoded)
         .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, format!("recorded membership: {error}")))?;
     Ok(StoredMembership::new(Some(log_id(entry)), membership))
 }
@@ -166,10 +169,13 @@ impl RaftStateMachine<TypeConfig> for Applier {
         while let Some(next) = entries.next().await {
             let (entry, responder) = next?;
             self.yield_to_snapshot().await?;
+            failpoint!("apply::entry::before")?;
             let outcomes = self.apply_entry(entry.log_id, &entry.payload)?;
+            failpoint!("apply::entry::after")?;
             self.shared.applied.send_replace(entry.log_id.index);
             if let Some(responder) = responder {
                 responder.send(outcomes);
+                failpoint!("apply::answer::after", pass);
             }
         }
         Ok(())
@@ -184,6 +190,7 @@ impl RaftStateMachine<TypeConfig> for Applier {
         meta: &SnapshotMetaOf<TypeConfig>,
         snapshot: SnapshotFile,
     ) -> Result<(), io::Error> {
+        failpoint!("install::snapshot::before")?;
         let index = meta.last_log_id.map_or(0, |id| id.index);
         let shared = Arc::clone(&self.shared);
         let file = snapshot.clone();
@@ -192,16 +199,19 @@ impl RaftStateMachine<TypeConfig> for Applier {
         self.shared.level.check_tables("snapshot", &snapshot.path, head.level).map_err(unsupported)?;
         // The file is durable already: a crash from here on finds it, whatever became of the checkpoint.
         let swap = move |state| {
+            failpoint!("install::tables::before", pass);
             let mut tables = shared.state.write();
             *tables = state;
             shared.positions.lock().clear();
             let tables = RwLockWriteGuard::downgrade(tables);
             shared.observer.reset(&tables);
             shared.publish(&tables);
+            failpoint!("install::tables::after", pass);
         };
         self.checkpointer.install(snapshot.clone(), swap).await?;
         self.shared.applied.send_replace(index);
         self.snapshots.keep(snapshot).await?;
+        failpoint!("install::snapshot::after")?;
         tracing::info!(log_index = index, "installed a snapshot");
         Ok(())
     }
@@ -215,6 +225,7 @@ impl RaftSnapshotBuilder<TypeConfig> for Applier {
     type SnapshotData = SnapshotFile;
 
     async fn build_snapshot(&mut self) -> Result<SnapshotOf<TypeConfig, SnapshotFile>, io::Error> {
+        failpoint!("snapshot::build::before")?;
         self.checkpointer.checkpoint_now().await?;
         let dir = self.snapshots.dir.clone();
         let checkpoint = self.checkpointer.checkpoint().clone();
@@ -227,6 +238,7 @@ impl RaftSnapshotBuilder<TypeConfig> for Applier {
         let file = file.map_err(|error: SnapshotError| io::Error::other(error))?;
         self.snapshots.keep(file.clone()).await?;
         tracing::info!(log_index = file.head.last.map(|id| id.index), bytes = file.bytes, "wrote a snapshot");
+        failpoint!("snapshot::build::after")?;
         as_snapshot(file)
     }
 }

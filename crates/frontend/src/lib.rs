@@ -10,7 +10,12 @@ mod connect;
 mod convert;
 mod dapr;
 mod error;
+#[cfg(feature = "failpoints")]
+mod failpoints;
 mod frontend;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod gate;
 mod http;
 mod lock_service;

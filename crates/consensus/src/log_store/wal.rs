@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use leasehold_failpoints::failpoint;
 use raft_log::RaftLog;
 use raft_log::api::raft_log_writer::RaftLogWriter;
 
@@ -53,10 +54,15 @@ pub trait Wal: Send + 'static {
 
 /// Opens the real one, or makes an empty one.
 pub(crate) fn open(dir: &Path) -> io::Result<Box<dyn Wal>> {
+    open_in_files_of(dir, CHUNK_BYTES)
+}
+
+/// The same, with files of about this size.
+pub(super) fn open_in_files_of(dir: &Path, chunk_bytes: usize) -> io::Result<Box<dyn Wal>> {
     let mut config = raft_log::Config::new(dir.display());
     config.log_cache_max_items = Some(CACHE_ENTRIES);
     config.log_cache_capacity = Some(CACHE_BYTES);
-    config.wal.chunk_max_size = Some(CHUNK_BYTES);
+    config.wal.chunk_max_size = Some(chunk_bytes);
     config.wal.read_buffer_size = Some(READ_BUFFER_BYTES);
     config.wal.flush_queue_max_bytes = Some(QUEUE_BYTES_MAX);
     // Group commit is the flusher's; waiting for company here would only add to every fsync.
@@ -110,6 +116,8 @@ impl Wal for RaftLog<LogTypes> {
     }
 
     fn sync(&mut self, done: Synced) -> io::Result<()> {
-        self.flush(true, Some(done))
+        // Left out, the entries are written and reported as synced.
+        let sync = failpoint!("log::sync::before", step)?;
+        self.flush(sync, Some(done))
     }
 }

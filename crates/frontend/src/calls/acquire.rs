@@ -1,6 +1,7 @@
 //! Taking locks, at once or after a wait, and giving up.
 
 use leasehold_consensus::SubmitError;
+use leasehold_failpoints::failpoint;
 use leasehold_proto::v1;
 use leasehold_state_machine::{
     Acquire, CancelAcquire, Held, LeaseRequest, LogTime, Operation, Outcome, Wait as WaitMode,
@@ -21,6 +22,7 @@ pub(crate) struct Acquired {
 impl Acquired {
     /// The answer. From here on the lease, or the client's own cancel, ends the grant.
     pub(crate) fn hand_out(self) -> v1::AcquireResponse {
+        failpoint!("grant::answer::before", pass);
         if let Some(guard) = self.guard {
             guard.disarm();
         }
@@ -73,6 +75,7 @@ impl Calls {
             }
         };
         let acquire = validate::acquire(message, namespace, request, lowest, &limits)?;
+        failpoint!("acquire::submit::before", pass);
         let mut guard = self.cancels.guard(request, acquire.attempt, own);
         // Nobody else could ever cancel what was asked under an id that this node made up.
         if outlives_its_call(&acquire) && !guard.is_own() {

@@ -106,7 +106,7 @@ impl Workload {
     }
 
     /// Ends the clients and takes the history of the run.
-    pub async fn finish(mut self) -> History {
+    pub async fn finish(&mut self) -> History {
         self.stop.cancel();
         while self.tasks.join_next().await.is_some() {}
         for client in &self.clients {
