@@ -242,3 +242,7 @@ impl RaftSnapshotBuilder<TypeConfig> for Applier {
         as_snapshot(file)
     }
 }
+
+#[cfg(test)]
+#[path = "applier_tests.rs"]
+mod tests;

@@ -180,3 +180,7 @@ fn open_checkpoint(
         }
     }
 }
+
+#[cfg(test)]
+#[path = "recovery_tests.rs"]
+mod tests;

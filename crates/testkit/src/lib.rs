@@ -22,6 +22,7 @@ pub mod failpoints;
 pub mod history;
 pub mod model_check;
 pub mod numbers;
+pub mod planted;
 pub mod sim;
 pub mod synthetic;
 pub mod workload;

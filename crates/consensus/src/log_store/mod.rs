@@ -11,6 +11,8 @@ pub(crate) mod fuzzing;
 mod mark;
 mod record;
 #[cfg(test)]
+mod sync_tests;
+#[cfg(test)]
 mod tests;
 mod wal;
 

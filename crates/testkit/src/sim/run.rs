@@ -19,7 +19,7 @@ use super::faults::SimFault;
 use super::host::{client_name, data_dir, node_name};
 use super::links::{Link, Pair, ordered};
 use super::world::{NODES, World};
-use crate::chaos::{Phase, Phases};
+use crate::chaos::phase::{Phase, Phases};
 use crate::checker::{Bounds, Evidence, check};
 use crate::dump::NodeLog;
 use crate::history::History;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::Result;
-use leasehold_testkit::chaos::Phase;
+use leasehold_testkit::chaos::phase::Phase;
 use leasehold_testkit::sim::{Hit, SimOutcome};
 
 use super::arguments::Arguments;
