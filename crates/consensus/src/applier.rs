@@ -19,7 +19,9 @@ use crate::divergence::Positions;
 use crate::level::AboveLevel;
 use crate::runtime::spawn_blocking;
 use crate::shared::Shared;
-use crate::types::{BatchBytes, LogId, Member, Membership, Outcomes, StoredMembership, TypeConfig, entry_id, log_id};
+use crate::types::{
+    BatchBytes, LogId, Member, Membership, Outcomes, StoredMembership, TypeConfig, decode_membership, entry_id, log_id,
+};
 
 /// How long one entry waits for a snapshot that holds the checkpoint for too long.
 const HOLD_WAIT_MAX: Duration = Duration::from_millis(20);
@@ -136,7 +138,7 @@ fn unsupported(error: AboveLevel) -> io::Error {
 /// The membership that a state recorded, as openraft wants it.
 pub(crate) fn stored_membership(recorded: Option<(EntryId, &[u8])>) -> io::Result<StoredMembership> {
     let Some((entry, encoded)) = recorded else { return Ok(StoredMembership::default()) };
-    let membership: Membership = codec::decode(encoded)
+    let membership = decode_membership(encoded)
         .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, format!("recorded membership: {error}")))?;
     Ok(StoredMembership::new(Some(log_id(entry)), membership))
 }

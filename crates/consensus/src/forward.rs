@@ -154,7 +154,8 @@ fn settle(message: pb::ForwardResponse, owed: &mut Owed) {
     }
 }
 
-fn fate_from_pb(result: Option<Wire>) -> Fate {
+/// What the leader said of one command.
+pub(crate) fn fate_from_pb(result: Option<Wire>) -> Fate {
     match result {
         Some(Wire::Outcome(bytes)) => match codec::decode(&bytes) {
             Ok(outcome) => Fate::Outcome(outcome),

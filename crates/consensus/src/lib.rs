@@ -13,8 +13,12 @@ mod divergence;
 mod errors;
 mod formation;
 mod forward;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod identity;
 mod leader_clock;
+mod leader_loss;
 mod leadership;
 mod level;
 mod log_store;

@@ -43,7 +43,7 @@ pub(crate) struct PeerName {
 }
 
 impl PeerName {
-    fn header(self) -> MetadataValue<Ascii> {
+    pub(crate) fn header(self) -> MetadataValue<Ascii> {
         let text = format!("{}-{:016x}", self.node, self.incarnation);
         text.parse().expect("digits and a dash are ASCII")
     }

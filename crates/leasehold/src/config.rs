@@ -70,6 +70,9 @@ pub(crate) struct ServeArgs {
     /// Claim to support format levels up to this one only, for rehearsing upgrades (default: what this build supports)
     #[arg(long, env = "LEASEHOLD_LEVEL_MAX", value_name = "LEVEL")]
     level_max: Option<u32>,
+    /// A file that says how the clock goes, for tests: see `Clock::steered`
+    #[arg(long, value_name = "FILE", hide = true)]
+    test_clock: Option<PathBuf>,
     /// How to log, to stderr; LEASEHOLD_LOG filters (default: text)
     #[arg(long, env = "LEASEHOLD_LOG_FORMAT", value_enum)]
     log_format: Option<LogFormat>,
@@ -160,6 +163,12 @@ impl Settings {
         Self::merge(args, file)
     }
 
+    /// The same, of the text of a config file.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn from_text(args: ServeArgs, text: &str) -> Result<Self, ConfigError> {
+        Self::merge(args, parse_file(text, "config file")?)
+    }
+
     fn merge(args: ServeArgs, mut file: File) -> Result<Self, ConfigError> {
         let required = |field: &str| ConfigError::new(field, "is required");
         let node_id = args.node_id.or(file.node_id).ok_or_else(|| required("node-id"))?;
@@ -189,7 +198,12 @@ impl Settings {
             bootstrap: args.bootstrap.or(file.bootstrap).unwrap_or(false),
             level_max: args.level_max.or(file.level_max).unwrap_or(LEVEL_MAX),
             tuning: file.tuning.resolve()?,
-            clock: Clock::system(),
+            clock: match &args.test_clock {
+                Some(file) => {
+                    Clock::steered(file).map_err(|error| ConfigError::new("test-clock", error.to_string()))?
+                }
+                None => Clock::system(),
+            },
             media: Media::files(),
             dialer: Dialer::tcp(),
         };
@@ -212,7 +226,11 @@ pub(crate) fn client_address(bound: SocketAddr, peer_address: &str) -> String {
 fn read_file(path: &Path) -> Result<File, ConfigError> {
     let field = || format!("config file {}", path.display());
     let text = std::fs::read_to_string(path).map_err(|error| ConfigError::new(field(), error.to_string()))?;
-    toml::from_str(&text).map_err(|error| ConfigError::new(field(), error.to_string().trim_end().to_owned()))
+    parse_file(&text, &field())
+}
+
+fn parse_file(text: &str, field: &str) -> Result<File, ConfigError> {
+    toml::from_str(text).map_err(|error| ConfigError::new(field, error.to_string().trim_end().to_owned()))
 }
 
 fn parse_peers(text: &str) -> Result<BTreeMap<u64, String>, ConfigError> {

@@ -3,7 +3,11 @@
 //! Appends are readable at once and acknowledged after fdatasync. A failed fsync is never retried as if nothing had
 //! happened: openraft stops the node on it.
 
+#[cfg(test)]
+mod crash_tests;
 mod flusher;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod mark;
 mod record;
 #[cfg(test)]
