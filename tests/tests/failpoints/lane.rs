@@ -65,14 +65,13 @@ pub(crate) fn can_fail(point: &str) -> bool {
 
 /// The effects that are to be tried at a failpoint.
 pub(crate) fn effects(point: &str, random: &mut StdRng) -> Vec<Effect> {
-    let errors = [Effect::Io, Effect::Full];
-    let mut effects = vec![Effect::Abort];
-    if can_fail(point) && is_full() {
-        effects.extend(errors);
-    } else if can_fail(point) {
-        effects.extend(errors.choose(random));
+    let error = if random.random() { Effect::Io } else { Effect::Full };
+    match std::env::var("LEASEHOLD_SWEEP").as_deref() {
+        _ if !can_fail(point) => vec![Effect::Abort],
+        Ok("full") => vec![Effect::Abort, Effect::Io, Effect::Full],
+        Ok("short") => vec![if random.random() { Effect::Abort } else { error }],
+        _ => vec![Effect::Abort, error],
     }
-    effects
 }
 
 /// A turn of those that run side by side.

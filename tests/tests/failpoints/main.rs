@@ -3,7 +3,7 @@
 //! logs. A failpoint that is never come by fails its test, and so does one that no test is about.
 //!
 //! `LEASEHOLD_SWEEP=full` lets each process end on the leader and on a follower, and each error be EIO and ENOSPC; otherwise the seed
-//! chooses.
+//! chooses. With `short` each failpoint does one thing: the process ends, or the step fails.
 
 mod damaged;
 mod elections;

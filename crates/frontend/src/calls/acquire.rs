@@ -22,7 +22,6 @@ pub(crate) struct Acquired {
 impl Acquired {
     /// The answer. From here on the lease, or the client's own cancel, ends the grant.
     pub(crate) fn hand_out(self) -> v1::AcquireResponse {
-        failpoint!("grant::answer::before", pass);
         if let Some(guard) = self.guard {
             guard.disarm();
         }
@@ -230,6 +229,7 @@ fn outlives_its_call(acquire: &Acquire) -> bool {
 
 /// Something is held as long as the answer is not handed out.
 fn held(response: v1::AcquireResponse, guard: CancelGuard) -> Acquired {
+    failpoint!("grant::answer::before", pass);
     Acquired { response, guard: Some(guard) }
 }
 
