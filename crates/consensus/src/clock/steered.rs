@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -70,7 +70,7 @@ impl SteeredTime {
     }
 
     /// Until nobody reads this clock any more.
-    fn look_again(time: &Weak<Self>, file: &PathBuf) {
+    fn look_again(time: &Weak<Self>, file: &Path) {
         while let Some(time) = time.upgrade() {
             // A file that is being written is looked at again soon.
             if let Ok(Some(steering)) = Steering::read(file) {
