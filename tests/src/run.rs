@@ -4,10 +4,10 @@ use std::fs::{self, File};
 use std::io::BufWriter;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, ensure};
-use leasehold_testkit::checker::{Evidence, Invariant, Report, check};
-use leasehold_testkit::clock::random_seed;
-use leasehold_testkit::cluster::{Cluster, ClusterOptions};
+use anyhow::{Result, ensure};
+use leasehold_testkit::checker::{Ending, Evidence, Invariant, Report, check, check_progress};
+use leasehold_testkit::clock::{Moment, random_seed};
+use leasehold_testkit::cluster::{Cluster, ClusterOptions, PATIENCE};
 use leasehold_testkit::history::Recorder;
 use leasehold_testkit::workload::{Workload, WorkloadOptions};
 use tokio::sync::{Mutex, MutexGuard};
@@ -127,25 +127,34 @@ impl Run {
 
     /// Ends the run and tells what the checker says, whatever that is: for runs that must be found out.
     pub async fn verdict(mut self) -> Result<Report> {
-        Ok(check(&self.evidence(None).await?))
+        Ok(check(&self.evidence(None).await?.0))
     }
 
     #[expect(clippy::print_stderr, reason = "what a run did belongs to its output")]
-    async fn evidence(&mut self, gone: Option<u64>) -> Result<Evidence> {
+    async fn evidence(&mut self, gone: Option<u64>) -> Result<(Evidence, Ending)> {
+        let (healed, granted) = (Moment::now(), self.workload.granted());
+        // Whether it was enough is for the checker to say.
+        if let Err(error) = self.progress().await {
+            eprintln!("{}: after the faults: {error:#}", self.name);
+        }
+        let fresh = self.workload.granted() - granted;
         let history = self.workload.finish().await;
         let counts = history.counts();
         eprintln!("{}: {} records: {counts:?}", self.name, history.records.len());
         let missing: Vec<_> = counts.iter().filter(|(_, count)| **count == 0).map(|(kind, _)| *kind).collect();
         ensure!(!self.all_kinds || missing.is_empty(), "the workload never came to {missing:?}");
         self.cluster.wait_all_applied().await?;
+        let ending = self.cluster.ending(healed, 2 * PATIENCE, fresh).await;
         let nodes = self.cluster.stop_and_dump(gone)?;
-        Ok(Evidence { history, nodes, ..Evidence::default() })
+        Ok((Evidence { history, nodes, ..Evidence::default() }, ending))
     }
 
+    #[expect(clippy::print_stderr, reason = "what a run did belongs to its output")]
     async fn judge(mut self, gone: Option<u64>, shown: &[Invariant]) -> Result<()> {
-        self.progress().await.context("after the faults")?;
-        let evidence = self.evidence(gone).await?;
-        let report = check(&evidence);
+        let (evidence, ending) = self.evidence(gone).await?;
+        let mut report = check(&evidence);
+        check_progress(&ending, &mut report);
+        eprintln!("{report}");
         let shows = shown.iter().all(|invariant| report.checked(*invariant) > 0);
         if report.is_clean() && shows {
             return Ok(());

@@ -65,13 +65,17 @@ impl Client {
         if inner.endpoints.stream(None, bound + Duration::from_millis(50)).await.is_none() {
             return Err(Error::Unavailable { message: inner.endpoints.problems() });
         }
+        Ok(Self::of(inner))
+    }
+
+    pub(crate) fn of(inner: Arc<Inner>) -> Self {
         let shared = ClientCore {
             inner,
             default: DefaultSession::default(),
             reentries: Arc::default(),
             sessions: Mutex::default(),
         };
-        Ok(Self { shared: Arc::new(shared) })
+        Self { shared: Arc::new(shared) }
     }
 
     pub(crate) fn inner(&self) -> &Arc<Inner> {

@@ -63,6 +63,14 @@ impl Endpoints {
         endpoints
     }
 
+    /// One endpoint, with a stream that is there already.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn of_one(stream: Arc<Stream>) -> Arc<Self> {
+        let state = Mutex::new(SlotState { stream: Some(stream), problem: None });
+        let slots = vec![Slot { address: String::new(), state }];
+        Arc::new(Self { slots, preferred: AtomicUsize::new(0), changes: watch::Sender::new(0) })
+    }
+
     /// A live stream: the preferred one, else the next; the one to `avoid` only if there is no other.
     pub(crate) fn pick(&self, avoid: Option<usize>) -> Option<Arc<Stream>> {
         let count = self.slots.len();

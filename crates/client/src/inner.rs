@@ -52,9 +52,17 @@ pub(crate) fn renewal_of(lease: &LeaseId, ttl_ms: u64) -> v1::RenewLease {
 
 impl Inner {
     pub(crate) fn start(options: ClientOptions) -> Arc<Self> {
+        Self::over(options, Endpoints::start)
+    }
+
+    /// Over endpoints that `connect` makes.
+    pub(crate) fn over(
+        options: ClientOptions,
+        connect: impl FnOnce(&ClientOptions, &Spawner, &CancellationToken) -> Arc<Endpoints>,
+    ) -> Arc<Self> {
         let stop = CancellationToken::new();
         let spawner = Spawner::current();
-        let endpoints = Endpoints::start(&options, &spawner, &stop);
+        let endpoints = connect(&options, &spawner, &stop);
         let keeper = Keeper::start(&options, endpoints.clone(), &spawner, &stop);
         let clock = options.clock.clone();
         Arc::new(Self { options, clock, spawner, endpoints, instance: Instance::new(), keeper, stop })

@@ -3,7 +3,7 @@
 //! One task sleeps until the next renewal is due and sends all due ones in one message. Between two looks at the clock
 //! lie at most 100 ms, because timers do not count suspend while leases do.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,7 +46,7 @@ pub(crate) struct Keeper {
 #[derive(Debug, Default)]
 struct Table {
     last_key: u64,
-    entries: HashMap<u64, Entry>,
+    entries: BTreeMap<u64, Entry>,
     /// When to look at which: its next renewal or its deadline, whichever comes first.
     agenda: BTreeSet<(Moment, u64)>,
     closed: bool,

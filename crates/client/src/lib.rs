@@ -58,6 +58,9 @@ mod election;
 mod endpoints;
 mod error;
 mod feed;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod guard;
 mod held_grants;
 mod held_lease;

@@ -1,6 +1,6 @@
 //! One live `Connect` stream to one node: operations out, answers back in any order.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use leasehold_proto::v1::answer::Answer;
@@ -46,9 +46,9 @@ pub(crate) struct Stream {
 #[derive(Debug, Default)]
 struct Pending {
     last_id: u64,
-    callers: HashMap<u64, oneshot::Sender<Answer>>,
+    callers: BTreeMap<u64, oneshot::Sender<Answer>>,
     /// Of watches, which are answered many times.
-    watchers: HashMap<u64, mpsc::Sender<Answer>>,
+    watchers: BTreeMap<u64, mpsc::Sender<Answer>>,
     ended: bool,
 }
 

@@ -15,10 +15,13 @@ use openraft::type_config::alias::{SnapshotMetaOf, SnapshotOf};
 use parking_lot::{Mutex, RwLockWriteGuard};
 
 use crate::checkpointer::Checkpointer;
+use crate::divergence::Positions;
 use crate::level::AboveLevel;
 use crate::runtime::spawn_blocking;
 use crate::shared::Shared;
-use crate::types::{BatchBytes, LogId, Member, Membership, Outcomes, StoredMembership, TypeConfig, entry_id, log_id};
+use crate::types::{
+    BatchBytes, LogId, Member, Membership, Outcomes, StoredMembership, TypeConfig, decode_membership, entry_id, log_id,
+};
 
 /// How long one entry waits for a snapshot that holds the checkpoint for too long.
 const HOLD_WAIT_MAX: Duration = Duration::from_millis(20);
@@ -119,6 +122,10 @@ impl Applier {
                 Outcomes::default()
             }
         };
+        if Positions::is_position(entry.index) {
+            let hash = self.shared.state.write().state_hash();
+            self.shared.positions.lock().record(entry.index, hash);
+        }
         self.start_clock_if_leading(entry);
         Ok(outcomes)
     }
@@ -131,7 +138,7 @@ fn unsupported(error: AboveLevel) -> io::Error {
 /// The membership that a state recorded, as openraft wants it.
 pub(crate) fn stored_membership(recorded: Option<(EntryId, &[u8])>) -> io::Result<StoredMembership> {
     let Some((entry, encoded)) = recorded else { return Ok(StoredMembership::default()) };
-    let membership: Membership = codec::decode(encoded)
+    let membership = decode_membership(encoded)
         .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, format!("recorded membership: {error}")))?;
     Ok(StoredMembership::new(Some(log_id(entry)), membership))
 }
@@ -195,6 +202,7 @@ impl RaftStateMachine<TypeConfig> for Applier {
             failpoint!("install::tables::before", pass);
             let mut tables = shared.state.write();
             *tables = state;
+            shared.positions.lock().clear();
             let tables = RwLockWriteGuard::downgrade(tables);
             shared.observer.reset(&tables);
             shared.publish(&tables);

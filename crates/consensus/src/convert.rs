@@ -6,7 +6,7 @@ use leasehold_state_machine::codec;
 use openraft::entry::EntryPayload;
 use openraft::raft::{AppendEntriesRequest, StreamAppendError, VoteRequest, VoteResponse};
 
-use crate::types::{BatchBytes, Entry, LeaderId, LogId, Membership, TypeConfig, Vote};
+use crate::types::{BatchBytes, Entry, LeaderId, LogId, TypeConfig, Vote, decode_membership};
 
 /// A peer sent something that makes no sense.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -57,13 +57,12 @@ fn entry_from_pb(entry: pb::Entry) -> Result<Entry, Malformed> {
     let payload = match entry.payload.ok_or_else(|| missing("entry.payload"))? {
         pb::entry::Payload::Blank(_) => EntryPayload::Blank,
         pb::entry::Payload::Batch(bytes) => EntryPayload::Normal(BatchBytes(bytes)),
-        pb::entry::Payload::Membership(bytes) => EntryPayload::Membership(decode_membership(&bytes)?),
+        pb::entry::Payload::Membership(bytes) => {
+            let membership = decode_membership(&bytes);
+            EntryPayload::Membership(membership.map_err(|error| Malformed(format!("membership: {error}")))?)
+        }
     };
     Ok(Entry { log_id, payload })
-}
-
-fn decode_membership(bytes: &[u8]) -> Result<Membership, Malformed> {
-    codec::decode(bytes).map_err(|error| Malformed(format!("membership: {error}")))
 }
 
 pub(crate) fn append_to_pb(request: AppendEntriesRequest<TypeConfig>) -> pb::AppendRequest {

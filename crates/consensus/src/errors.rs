@@ -75,6 +75,9 @@ pub enum StartError {
     /// The data folder holds what needs a higher format level than this node supports. Nothing was changed in it.
     #[error("{0}")]
     Level(String),
+    /// The tables in the data folder were found to differ from the cluster's.
+    #[error("{0}")]
+    Diverged(String),
     /// openraft refused to start.
     #[error("raft does not start: {0}")]
     Raft(String),
@@ -91,4 +94,6 @@ pub enum StopReason {
     Identity(String),
     /// The cluster has a higher format level than this node supports. It stopped before it would have diverged.
     Level(String),
+    /// The tables of this node differ from those of its cluster. It must not serve with them again.
+    Diverged(String),
 }

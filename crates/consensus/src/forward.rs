@@ -1,6 +1,6 @@
 //! Commands from this node to the leader: many a message, on one stream.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -72,7 +72,7 @@ impl Forwarder {
 }
 
 /// Replies that are owed, by the id on the stream.
-type Owed = HashMap<u64, oneshot::Sender<Fate>>;
+type Owed = BTreeMap<u64, oneshot::Sender<Fate>>;
 
 /// One stream to one leader, until it breaks or nobody sends any more.
 async fn run_stream(transport: Arc<Transport>, leader: u64, member: Member, mut commands: mpsc::Receiver<Forwarded>) {
@@ -154,7 +154,8 @@ fn settle(message: pb::ForwardResponse, owed: &mut Owed) {
     }
 }
 
-fn fate_from_pb(result: Option<Wire>) -> Fate {
+/// What the leader said of one command.
+pub(crate) fn fate_from_pb(result: Option<Wire>) -> Fate {
     match result {
         Some(Wire::Outcome(bytes)) => match codec::decode(&bytes) {
             Ok(outcome) => Fate::Outcome(outcome),

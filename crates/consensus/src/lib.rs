@@ -3,16 +3,22 @@
 //! [`Node`] is the cheap handle that the frontend holds. What it submits is batched into log entries by the leader's
 //! proposer, replicated by openraft, and applied to the [`leasehold_state_machine::StateMachine`] of every node.
 
+mod append_exchange;
 mod applier;
 mod checkpointer;
 pub mod clock;
 mod convert;
 pub mod debug;
+mod divergence;
 mod errors;
 mod formation;
 mod forward;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod identity;
 mod leader_clock;
+mod leader_loss;
 mod leadership;
 mod level;
 mod log_store;
@@ -34,6 +40,7 @@ mod storage_suite;
 mod transport;
 mod types;
 
+pub use divergence::{Agreement, Comparisons};
 pub use errors::{ReadError, StartError, StopReason, SubmitError};
 pub use leasehold_state_machine::LEVEL_MAX;
 pub use node::{ApplyObserver, Node, Submitted};

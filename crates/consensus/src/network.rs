@@ -4,11 +4,10 @@ use std::future::Future;
 use std::io::Read;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::{Stream, StreamExt, stream};
+use futures_util::{Stream, stream};
 use leasehold_failpoints::failpoint;
 use leasehold_proto::peer as pb;
 use leasehold_state_machine::storage::SnapshotFile;
@@ -26,13 +25,14 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
+use crate::append_exchange::AppendExchange;
 use crate::convert;
 use crate::runtime::spawn_blocking;
 use crate::transport::{Client, Purpose, Transport};
 use crate::types::{Member, TypeConfig, Vote};
 
 /// An answer to an append must come within this: the disk of a busy follower is slower than a heartbeat.
-const APPEND_TIMEOUT: Duration = Duration::from_secs(1);
+pub(crate) const APPEND_TIMEOUT: Duration = Duration::from_secs(1);
 /// A peer that does not take a vote within this is not there.
 const VOTE_TIMEOUT_MIN: Duration = Duration::from_millis(100);
 /// One chunk of a snapshot must get through within this.
@@ -42,7 +42,7 @@ const CHUNKS_IN_FLIGHT: usize = 4;
 const BACKOFF_FIRST: Duration = Duration::from_millis(20);
 const BACKOFF_MAX: Duration = Duration::from_millis(160);
 
-type Rpc<T> = Result<T, RPCError<TypeConfig>>;
+pub(crate) type Rpc<T> = Result<T, RPCError<TypeConfig>>;
 
 /// Makes the connections to peers that openraft asks for.
 pub(crate) struct Network {
@@ -85,11 +85,11 @@ pub(crate) struct PeerLink {
     pause: Option<Duration>,
 }
 
-fn unreachable(status: &Status) -> RPCError<TypeConfig> {
+pub(crate) fn unreachable(status: &Status) -> RPCError<TypeConfig> {
     RPCError::Unreachable(Unreachable::from_string(status))
 }
 
-fn broken(text: impl ToString) -> RPCError<TypeConfig> {
+pub(crate) fn broken(text: impl ToString) -> RPCError<TypeConfig> {
     RPCError::Network(NetworkError::from_string(text))
 }
 
@@ -103,9 +103,10 @@ impl PeerLink {
     }
 
     /// Waits after a failure. openraft's own backoff delays the requests of a stream, so it never comes to a peer that
-    /// does not even take the stream: a dead one would be dialled thousands of times a second.
+    /// does not even take the stream: a dead one would be dialled thousands of times a second. Heartbeats come at a pace of their own
+    /// and are given up after one interval: a longer pause would end in that, and they would never reach the peer again.
     async fn pause_after_failure(&self) {
-        if let Some(pause) = self.pause {
+        if let (Purpose::Append, Some(pause)) = (self.purpose, self.pause) {
             tokio::time::sleep(pause).await;
         }
     }
@@ -115,17 +116,12 @@ impl PeerLink {
         self.pause = (!opened).then_some(next);
     }
 
-    async fn open_append<S>(&self, input: S, pending: Arc<AtomicUsize>) -> Rpc<tonic::Streaming<pb::AppendResponse>>
+    async fn open_append<S>(&self, requests: S) -> Rpc<tonic::Streaming<pb::AppendResponse>>
     where
-        S: Stream<Item = AppendEntriesRequest<TypeConfig>> + Send + Unpin + 'static,
+        S: Stream<Item = pb::AppendRequest> + Send + 'static,
     {
         let mut client = self.client().map_err(|status| unreachable(&status))?;
-        let messages = input.map(move |request| {
-            failpoint!("peer_append::send::before", pass);
-            pending.fetch_add(1, Ordering::AcqRel);
-            convert::append_to_pb(request)
-        });
-        let request = self.transport.request(self.target, &self.member, messages);
+        let request = self.transport.request(self.target, &self.member, requests);
         match tokio::time::timeout(APPEND_TIMEOUT, client.append(request)).await {
             Ok(Ok(response)) => Ok(response.into_inner()),
             Ok(Err(status)) => Err(unreachable(&status)),
@@ -161,31 +157,6 @@ impl PeerLink {
     }
 }
 
-/// One answer, or the end of the stream; too long a silence while answers are due is an error.
-async fn next_answer(
-    answers: &mut tonic::Streaming<pb::AppendResponse>,
-    pending: &AtomicUsize,
-) -> Option<Rpc<StreamAppendResult<TypeConfig>>> {
-    let mut next = pin!(answers.message());
-    let answer = loop {
-        let was_pending = pending.load(Ordering::Acquire) > 0;
-        match tokio::time::timeout(APPEND_TIMEOUT, &mut next).await {
-            Ok(answer) => break answer,
-            Err(_) if was_pending => return Some(Err(broken("no answer to an append in time"))),
-            Err(_) => {}
-        }
-    };
-    match answer {
-        Ok(Some(response)) => {
-            pending.fetch_sub(1, Ordering::AcqRel);
-            failpoint!("peer_append::answer::after", pass);
-            Some(convert::append_result_from_pb(response).map_err(broken))
-        }
-        Ok(None) => None,
-        Err(status) => Some(Err(unreachable(&status))),
-    }
-}
-
 impl NetStreamAppend<TypeConfig> for PeerLink {
     fn stream_append<'s, S>(
         &'s mut self,
@@ -196,23 +167,20 @@ impl NetStreamAppend<TypeConfig> for PeerLink {
         S: Stream<Item = AppendEntriesRequest<TypeConfig>> + openraft::OptionalSend + Unpin + 'static,
     {
         Box::pin(async move {
-            let pending = Arc::new(AtomicUsize::new(0));
             self.pause_after_failure().await;
-            let opened = self.open_append(input, Arc::clone(&pending)).await;
+            let exchange = AppendExchange::new();
+            let opened = self.open_append(exchange.requests(input)).await;
             self.note_opened(opened.is_ok());
             let answers = opened?;
             let this: &'s Self = self;
-            let results = stream::unfold(Some(answers), move |answers| {
-                let pending = Arc::clone(&pending);
-                async move {
-                    let mut answers = answers?;
-                    let result = next_answer(&mut answers, &pending).await?;
-                    if matches!(result, Err(RPCError::Network(_))) {
-                        this.forget();
-                    }
-                    let go_on = matches!(result, Ok(Ok(_)));
-                    Some((result, go_on.then_some(answers)))
+            let results = stream::unfold(Some((answers, exchange)), move |open| async move {
+                let (mut answers, exchange) = open?;
+                let result = exchange.next(&mut answers).await?;
+                if matches!(result, Err(RPCError::Network(_))) {
+                    this.forget();
                 }
+                let go_on = matches!(result, Ok(Ok(_)));
+                Some((result, go_on.then_some((answers, exchange))))
             });
             let results: BoxStream<'s, _> = Box::pin(results);
             Ok(results)

@@ -21,10 +21,12 @@ use tokio_util::sync::CancellationToken;
 use crate::applier::{Applier, Snapshots};
 use crate::checkpointer::Checkpointer;
 use crate::clock::deadline_after;
+use crate::divergence::{Comparisons, Detector, marker};
 use crate::errors::{ReadError, StartError, StopReason};
 use crate::formation::Formation;
 use crate::forward::Forwarder;
 use crate::identity::IdentityFile;
+use crate::leader_loss::LeaderLoss;
 use crate::leadership::Leadership;
 use crate::log_store::LogStore;
 use crate::network::Network;
@@ -32,7 +34,7 @@ use crate::peer_server::PeerService;
 use crate::proposer::{Proposer, ProposerHandle};
 use crate::read_index::ReadIndex;
 use crate::recovery::{DataDir, recover};
-use crate::runtime::spawn;
+use crate::runtime::{spawn, spawn_blocking};
 use crate::shared::Shared;
 use crate::transport::Transport;
 use crate::types::{Member, Raft};
@@ -72,6 +74,7 @@ struct Parts {
     read_index: ReadIndex,
     checkpointer: Arc<Checkpointer>,
     log: LogStore,
+    comparisons: Arc<Mutex<Comparisons>>,
     stop: CancellationToken,
     stopped: watch::Sender<Option<StopReason>>,
     /// Tasks that use the data folder: awaited at the end.
@@ -88,6 +91,7 @@ impl Node {
     ) -> Result<Self, StartError> {
         options.validate()?;
         let data_dir = DataDir::lock(&options.data_dir)?;
+        marker::check(&options.data_dir)?;
         let identity = Arc::new(IdentityFile::open(&options.data_dir, options.node_id)?);
         let found = recover(&data_dir, options.media.clone(), options.level_max).await?;
         let tuning = &options.tuning;
@@ -127,6 +131,7 @@ impl Node {
             read_index,
             checkpointer,
             log,
+            comparisons: Arc::default(),
             stop,
             stopped: watch::Sender::new(None),
             tasks: Mutex::default(),
@@ -196,6 +201,12 @@ impl Node {
     #[must_use]
     pub fn log_time_dropped(&self) -> Duration {
         self.parts.shared.leader_clock.lock().dropped()
+    }
+
+    /// How this node's state hash compares with the members'.
+    #[must_use]
+    pub fn comparisons(&self) -> Comparisons {
+        self.parts.comparisons.lock().clone()
     }
 
     /// Whether this node takes calls.
@@ -303,9 +314,15 @@ impl Parts {
             role: self.leadership.role(),
             applied: *self.shared.applied.borrow(),
             level_max: self.options.level_max,
+            agreement: None,
             up: true,
         };
-        status::ask_members(&self.transport, own, members).await
+        let mut states = status::ask_members(&self.transport, own, members).await;
+        let comparisons = self.comparisons.lock();
+        for state in states.iter_mut().filter(|state| state.id != self.options.node_id) {
+            state.agreement = comparisons.members.get(&state.id).copied();
+        }
+        states
     }
 
     fn apply_lag(&self) -> u64 {
@@ -323,12 +340,35 @@ impl Parts {
         });
     }
 
+    /// Compares this node's tables with its peers', and stops it when they are not the cluster's.
+    fn compare_states(self: &Arc<Self>) -> JoinHandle<()> {
+        let (raft, shared) = (self.raft.clone(), Arc::clone(&self.shared));
+        let detector = Detector::new(raft, shared, Arc::clone(&self.transport), Arc::clone(&self.comparisons));
+        let parts = Arc::clone(self);
+        spawn(async move {
+            let Some(why) = detector.run(parts.stop.clone()).await else { return };
+            tracing::error!(node_id = parts.options.node_id, "{why}");
+            // Nothing is answered from here on; the process may end once it is told why, so the mark comes before that.
+            parts.stop.cancel();
+            let (data_dir, text) = (parts.options.data_dir.clone(), why.clone());
+            match spawn_blocking(move || marker::leave(&data_dir, &text)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::error!(%error, "the data folder cannot be marked: do not start on it again"),
+                Err(error) => tracing::error!(%error, "the data folder was not marked: do not start on it again"),
+            }
+            parts.stop_with(StopReason::Diverged(why));
+        })
+    }
+
     fn serve_peers(self: &Arc<Self>, listener: Listener, snapshots: Arc<Snapshots>) {
+        let dialer = self.options.dialer.clone();
+        let leader_loss = LeaderLoss::start(self.raft.clone(), Arc::clone(&self.leadership), dialer, self.stop.clone());
         let service = PeerService {
             raft: self.raft.clone(),
             shared: Arc::clone(&self.shared),
             identity: Arc::clone(&self.identity),
             leadership: Arc::clone(&self.leadership),
+            leader_loss,
             proposer: self.proposer.clone(),
             snapshots,
             receiving: Arc::default(),
@@ -386,7 +426,7 @@ impl Parts {
                 }
             }
         });
-        self.tasks.lock().extend([checkpoints, forming, watching]);
+        self.tasks.lock().extend([checkpoints, forming, watching, self.compare_states()]);
     }
 }
 

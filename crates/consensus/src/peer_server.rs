@@ -21,8 +21,10 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::applier::{self, Snapshots};
 use crate::convert::{self, Malformed};
+use crate::divergence;
 use crate::forward;
 use crate::identity::IdentityFile;
+use crate::leader_loss::LeaderLoss;
 use crate::leadership::Leadership;
 use crate::proposer::{COMMAND_BYTES_MAX, Fate, Proposal, ProposerHandle, Reply};
 use crate::read_index;
@@ -48,6 +50,7 @@ pub(crate) struct PeerService {
     pub(crate) shared: Arc<Shared>,
     pub(crate) identity: Arc<IdentityFile>,
     pub(crate) leadership: Arc<Leadership>,
+    pub(crate) leader_loss: Arc<LeaderLoss>,
     pub(crate) proposer: ProposerHandle,
     pub(crate) snapshots: Arc<Snapshots>,
     /// One snapshot is received at a time.
@@ -81,6 +84,13 @@ impl PeerService {
             result = server => result,
             () = overdue => Ok(()),
         }
+    }
+
+    /// Ends with the node. A call that outlives it would keep its connection, and its caller waiting for what no longer comes: a leader
+    /// waits for a snapshot for as long as the largest may take.
+    async fn unless_stopped<T>(&self, call: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
+        let stopping = || Err(Status::unavailable("this node is stopping"));
+        self.stop.run_until_cancelled(call).await.unwrap_or_else(stopping)
     }
 
     /// Refuses a message that is not meant for this node's folder, not of this cluster, or not from the folder that the
@@ -204,7 +214,7 @@ impl Peer for PeerService {
         request: Request<Streaming<pb::AppendRequest>>,
     ) -> Result<Response<Self::AppendStream>, Status> {
         self.check(request.metadata())?;
-        let shared = Arc::clone(&self.shared);
+        let (shared, leader_loss) = (Arc::clone(&self.shared), Arc::clone(&self.leader_loss));
         let requests = request.into_inner().scan((), move |(), message| {
             shared.note_leader_contact();
             // The first bad message ends the stream.
@@ -214,6 +224,7 @@ impl Peer for PeerService {
                     .ok(),
                 Err(status) => {
                     tracing::debug!(%status, "an append stream broke");
+                    leader_loss.stream_broke();
                     None
                 }
             })
@@ -234,9 +245,13 @@ impl Peer for PeerService {
         let message = request.into_inner();
         let pre_vote = message.pre_vote;
         let vote = convert::vote_request_from_pb(message).map_err(malformed)?;
-        let answer = if pre_vote { self.raft.pre_vote(vote).await } else { self.raft.vote(vote).await };
+        let answer = async {
+            let answer = if pre_vote { self.raft.pre_vote(vote).await } else { self.raft.vote(vote).await };
+            answer.map_err(fatal)
+        };
+        let answer = self.unless_stopped(answer).await?;
         failpoint!("peer_vote::answer::before", pass);
-        Ok(Response::new(convert::vote_response_to_pb(&answer.map_err(fatal)?)))
+        Ok(Response::new(convert::vote_response_to_pb(&answer)))
     }
 
     async fn install_snapshot(
@@ -244,7 +259,7 @@ impl Peer for PeerService {
         request: Request<Streaming<pb::SnapshotChunk>>,
     ) -> Result<Response<pb::InstallSnapshotResponse>, Status> {
         self.check(request.metadata())?;
-        let result = self.receive_snapshot(request.into_inner()).await;
+        let result = self.unless_stopped(self.receive_snapshot(request.into_inner())).await;
         if let Err(status) = &result {
             tracing::warn!(%status, "a snapshot was not installed");
         }
@@ -305,12 +320,21 @@ impl Peer for PeerService {
         Ok(Response::new(Box::pin(answers.take_until(self.stop.clone().cancelled_owned()))))
     }
 
+    async fn state_hashes(
+        &self,
+        request: Request<pb::StateHashesRequest>,
+    ) -> Result<Response<pb::StateHashesResponse>, Status> {
+        self.check(request.metadata())?;
+        Ok(Response::new(divergence::answer(&self.shared, request.into_inner().after)))
+    }
+
     async fn read_index(
         &self,
         request: Request<pb::ReadIndexRequest>,
     ) -> Result<Response<pb::ReadIndexResponse>, Status> {
         self.check(request.metadata())?;
-        let point = read_index::confirm(&self.raft, &self.shared).await;
+        let confirm = async { Ok(read_index::confirm(&self.raft, &self.shared).await) };
+        let point = self.unless_stopped(confirm).await?;
         failpoint!("peer_read_index::answer::before", pass);
         let clock_ms = point.and_then(|point| point.clock).map(|clock| clock.0);
         Ok(Response::new(pb::ReadIndexResponse { index: point.map(|point| point.index), clock_ms }))

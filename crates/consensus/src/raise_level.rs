@@ -83,7 +83,7 @@ mod tests {
     fn member(id: u64, level_max: u32) -> NodeState {
         let up = level_max > 0;
         let (address, peer_address) = (String::new(), String::new());
-        NodeState { id, address, peer_address, role: Role::Follower, applied: 0, level_max, up }
+        NodeState { id, address, peer_address, role: Role::Follower, applied: 0, level_max, agreement: None, up }
     }
 
     #[test]

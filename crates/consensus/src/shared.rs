@@ -9,6 +9,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, watch};
 
 use crate::clock::Clock;
+use crate::divergence::Positions;
 use crate::leader_clock::LeaderClock;
 use crate::level::LevelGuard;
 use crate::node::ApplyObserver;
@@ -23,6 +24,8 @@ pub(crate) struct Shared {
     /// Index of the last applied entry; read barriers wait on it.
     pub(crate) applied: watch::Sender<u64>,
     pub(crate) observer: Arc<dyn ApplyObserver>,
+    /// State hashes that nodes compare. Recorded by the applier.
+    pub(crate) positions: Mutex<Positions>,
     /// What this node may apply.
     pub(crate) level: LevelGuard,
     /// Wakes the proposer: its clock started, a deadline came closer, or an entry of its own was applied.
@@ -50,6 +53,7 @@ impl Shared {
             leader_clock: Mutex::new(LeaderClock::new(drift_max_ppm)),
             applied: watch::Sender::new(state.applied().map_or(0, |entry| entry.index)),
             observer,
+            positions: Mutex::default(),
             level: LevelGuard::new(level_max),
             proposer_wake: Notify::new(),
             earliest_deadline: AtomicU64::new(u64::MAX),
@@ -74,6 +78,13 @@ impl Shared {
         if self.earliest_deadline.swap(earliest, Ordering::AcqRel) > earliest {
             self.proposer_wake.notify_one();
         }
+    }
+
+    /// The state hash after the last applied entry, and that entry's index; None before the first.
+    pub(crate) fn current_hash(&self) -> Option<(u64, u128)> {
+        let mut state = self.state.write();
+        let index = state.applied()?.index;
+        Some((index, state.state_hash()))
     }
 
     /// The format level by what this node has applied; the lowest there is before the cluster was founded.

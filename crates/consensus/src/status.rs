@@ -6,6 +6,7 @@ use futures_util::future::join_all;
 use leasehold_proto::peer as pb;
 use leasehold_state_machine::{ClusterId, LEVEL_FIRST, LogTime};
 
+use crate::divergence::Agreement;
 use crate::transport::{Purpose, Transport};
 use crate::types::Member;
 
@@ -59,6 +60,8 @@ pub struct NodeState {
     pub applied: u64,
     /// The highest format level that it supports, 0 when it did not answer.
     pub level_max: u32,
+    /// How the state of the answering node compares with its; None for the answering node itself.
+    pub agreement: Option<Agreement>,
     /// Whether it answered within a short bound.
     pub up: bool,
 }
@@ -124,6 +127,7 @@ async fn ask(transport: &Transport, id: u64, member: Member) -> NodeState {
             applied: answer.applied,
             // A build that does not tell its level knows the first one only.
             level_max: answer.level_max.max(LEVEL_FIRST),
+            agreement: None,
             up: true,
         },
         None => NodeState {
@@ -133,6 +137,7 @@ async fn ask(transport: &Transport, id: u64, member: Member) -> NodeState {
             role: Role::Follower,
             applied: 0,
             level_max: 0,
+            agreement: None,
             up: false,
         },
     }

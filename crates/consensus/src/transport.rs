@@ -1,6 +1,6 @@
 //! Connections to peers: the one place of a node that dials.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ pub(crate) const FROM_HEADER: &str = "leasehold-from";
 pub(crate) const TO_HEADER: &str = "leasehold-to";
 
 /// What a connection is for: a snapshot must not hold up appends, nor either of them a vote or a heartbeat.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Purpose {
     Append,
     /// Heartbeats, votes, read indexes, status.
@@ -43,7 +43,7 @@ pub(crate) struct PeerName {
 }
 
 impl PeerName {
-    fn header(self) -> MetadataValue<Ascii> {
+    pub(crate) fn header(self) -> MetadataValue<Ascii> {
         let text = format!("{}-{:016x}", self.node, self.incarnation);
         text.parse().expect("digits and a dash are ASCII")
     }
@@ -58,14 +58,14 @@ impl PeerName {
 pub(crate) struct Transport {
     identity: Arc<IdentityFile>,
     dialer: Dialer,
-    channels: Mutex<HashMap<(String, Purpose), Channel>>,
+    channels: Mutex<BTreeMap<(String, Purpose), Channel>>,
 }
 
 pub(crate) type Client = PeerClient<Channel>;
 
 impl Transport {
     pub(crate) fn new(identity: Arc<IdentityFile>, dialer: Dialer) -> Arc<Self> {
-        Arc::new(Self { identity, dialer, channels: Mutex::new(HashMap::new()) })
+        Arc::new(Self { identity, dialer, channels: Mutex::new(BTreeMap::new()) })
     }
 
     /// A client of the peer at `address`; connects when first used.

@@ -1,8 +1,10 @@
 //! The types that openraft is configured with, and their translation to the state machine's.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use bytes::Bytes;
+use leasehold_state_machine::codec::{self, DecodeError};
 use leasehold_state_machine::{EntryId, LeaderStamp, Outcome};
 use openraft::entry::EntryPayload;
 use openraft::raft::responder::Responder;
@@ -33,6 +35,20 @@ pub(crate) struct Member {
     pub incarnation: u64,
     /// The highest format level that it supported when it joined: a new cluster begins with the lowest of its members'.
     pub level_max: u32,
+}
+
+/// Reads a membership that a log, a snapshot or a peer holds. One without voters is refused, because openraft takes any set of nodes
+/// for a quorum of it, and one whose voters are not all members, because nobody can reach these.
+pub(crate) fn decode_membership(bytes: &[u8]) -> Result<Membership, DecodeError> {
+    let membership: Membership = codec::decode(bytes)?;
+    let configs = membership.get_joint_config();
+    if configs.is_empty() || configs.iter().any(BTreeSet::is_empty) {
+        return Err(DecodeError::Malformed("a membership without voters".to_owned()));
+    }
+    if let Some(voter) = membership.voter_ids().find(|voter| membership.get_node(voter).is_none()) {
+        return Err(DecodeError::Malformed(format!("voter {voter} is not among the members")));
+    }
+    Ok(membership)
 }
 
 /// The bytes of one batch of commands, encoded once by the leader's proposer.
@@ -100,4 +116,43 @@ pub(crate) fn entry_id(id: LogId) -> EntryId {
 
 pub(crate) fn log_id(id: EntryId) -> LogId {
     LogId { leader_id: LeaderId { term: id.leader.term, node_id: id.leader.node }, index: id.index }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn refusal(configs: Vec<BTreeSet<NodeId>>) -> String {
+        // A membership made so is checked by nobody, as one from a log or a peer.
+        let bytes = codec::encode(&Unchecked { configs, nodes: BTreeMap::from([(1, Member::default())]) });
+        decode_membership(&bytes).unwrap_err().to_string()
+    }
+
+    /// What a membership is encoded as.
+    #[derive(Serialize)]
+    struct Unchecked {
+        configs: Vec<BTreeSet<NodeId>>,
+        nodes: BTreeMap<NodeId, Member>,
+    }
+
+    /// openraft takes every set of nodes for a quorum of no voters: one node alone would commit what it likes.
+    #[test]
+    fn a_membership_without_voters_is_refused() {
+        assert!(refusal(Vec::new()).contains("without voters"));
+        assert!(refusal(vec![BTreeSet::from([1]), BTreeSet::new()]).contains("without voters"));
+    }
+
+    #[test]
+    fn a_voter_that_is_no_member_is_refused() {
+        assert!(refusal(vec![BTreeSet::from([1]), BTreeSet::from([1, 2])]).contains("voter 2"));
+    }
+
+    #[test]
+    fn what_openraft_makes_is_read_as_it_was() {
+        let nodes = BTreeMap::from([(1, Member::default()), (2, Member::default()), (3, Member::default())]);
+        let membership = Membership::new(vec![BTreeSet::from([1, 2]), BTreeSet::from([2])], nodes).unwrap();
+        assert_eq!(decode_membership(&codec::encode(&membership)), Ok(membership));
+    }
 }

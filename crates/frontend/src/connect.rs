@@ -7,7 +7,7 @@
 
 mod watches;
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
@@ -68,7 +68,7 @@ struct Conversation {
     ready: VecDeque<Done>,
     watches: Watches,
     /// Ids of all that is unanswered.
-    ids: HashSet<u64>,
+    ids: BTreeSet<u64>,
 }
 
 impl Conversation {
@@ -80,7 +80,7 @@ impl Conversation {
             unbegun: VecDeque::new(),
             ready: VecDeque::new(),
             watches: Watches::default(),
-            ids: HashSet::new(),
+            ids: BTreeSet::new(),
         }
     }
 

@@ -13,6 +13,9 @@ mod error;
 #[cfg(feature = "failpoints")]
 mod failpoints;
 mod frontend;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod gate;
 mod http;
 mod lock_service;

@@ -23,6 +23,8 @@ const REDIS_UNCHECKED: &str = "leasehold_redis_unchecked_total";
 const READY: &str = "leasehold_ready";
 const LEADS: &str = "leasehold_leads";
 const APPLIED: &str = "leasehold_applied_index";
+const STATES_COMPARED: &str = "leasehold_states_compared_total";
+const STATES_DIFFER: &str = "leasehold_states_differ_total";
 const LOG_TIME_DROPPED: &str = "leasehold_log_time_dropped_seconds";
 
 /// Upper bounds of the latency buckets: below a durable append, to above an election.
@@ -83,6 +85,8 @@ pub(crate) fn install() {
             LOG_TIME_DROPPED,
             "Log time that this node has not counted against holders while it led, since it started"
         );
+        describe_counter!(STATES_COMPARED, "State hashes of other members that this node has compared with its own");
+        describe_counter!(STATES_DIFFER, "Those that differed: alert when this is not 0");
         describe_gauge!(CONNECTIONS, "Open connections, by door");
         describe_counter!(REDIS_REFUSED, "Redis commands and scripts that were refused without effect, by kind");
         describe_counter!(REDIS_UNCHECKED, "Uses of what a policy of the Redis door allows, by what");
@@ -95,6 +99,9 @@ pub(crate) fn tell_node(node: &Node, ready: bool) {
     let leads = *node.leader().borrow() == Some(node.id());
     gauge!(READY).set(f64::from(u8::from(ready)));
     gauge!(LEADS).set(f64::from(u8::from(leads)));
+    let comparisons = node.comparisons();
+    counter!(STATES_COMPARED).absolute(comparisons.compared);
+    counter!(STATES_DIFFER).absolute(comparisons.differing);
     gauge!(LOG_TIME_DROPPED).set(node.log_time_dropped().as_secs_f64());
     // Exact up to 2^53: more entries than any log will have.
     gauge!(APPLIED).set(*node.applied().borrow() as f64);

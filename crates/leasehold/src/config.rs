@@ -163,6 +163,12 @@ impl Settings {
         Self::merge(args, file)
     }
 
+    /// The same, of the text of a config file.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn from_text(args: ServeArgs, text: &str) -> Result<Self, ConfigError> {
+        Self::merge(args, parse_file(text, "config file")?)
+    }
+
     fn merge(args: ServeArgs, mut file: File) -> Result<Self, ConfigError> {
         let required = |field: &str| ConfigError::new(field, "is required");
         let node_id = args.node_id.or(file.node_id).ok_or_else(|| required("node-id"))?;
@@ -220,7 +226,11 @@ pub(crate) fn client_address(bound: SocketAddr, peer_address: &str) -> String {
 fn read_file(path: &Path) -> Result<File, ConfigError> {
     let field = || format!("config file {}", path.display());
     let text = std::fs::read_to_string(path).map_err(|error| ConfigError::new(field(), error.to_string()))?;
-    toml::from_str(&text).map_err(|error| ConfigError::new(field(), error.to_string().trim_end().to_owned()))
+    parse_file(&text, &field())
+}
+
+fn parse_file(text: &str, field: &str) -> Result<File, ConfigError> {
+    toml::from_str(text).map_err(|error| ConfigError::new(field, error.to_string().trim_end().to_owned()))
 }
 
 fn parse_peers(text: &str) -> Result<BTreeMap<u64, String>, ConfigError> {

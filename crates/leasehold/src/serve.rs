@@ -144,14 +144,16 @@ fn stop_result(reason: StopReason) -> Result<(), Failure> {
     match reason {
         StopReason::Shutdown => Ok(()),
         StopReason::Fatal(why) => Err(Failure::internal(format!("the node failed: {why}"))),
-        StopReason::Identity(why) | StopReason::Level(why) => Err(Failure::new(Exit::Refused, why)),
+        StopReason::Identity(why) | StopReason::Level(why) | StopReason::Diverged(why) => {
+            Err(Failure::new(Exit::Refused, why))
+        }
     }
 }
 
 fn start_failure(error: &StartError) -> Failure {
     let exit = match error {
         StartError::Options(_) => Exit::Usage,
-        StartError::Identity(_) | StartError::Level(_) => Exit::Refused,
+        StartError::Identity(_) | StartError::Level(_) | StartError::Diverged(_) => Exit::Refused,
         StartError::Data(_) | StartError::Raft(_) => Exit::Internal,
     };
     Failure::new(exit, error.to_string())

@@ -14,7 +14,7 @@ fn the_cluster_shows_itself() {
         assert!(keys(&status).contains(&key), "{key} in {status}");
     }
     let node = &status["nodes"][0];
-    for key in ["address", "applied", "id", "role", "up", "level_max"] {
+    for key in ["address", "applied", "id", "role", "up", "level_max", "agreed_at", "differs_at"] {
         assert!(keys(node).contains(&key), "{key} in {node}");
     }
     assert_eq!((&status["leader"], &node["id"], &node["role"]), (&json!(1), &json!(1), &json!("leader")));

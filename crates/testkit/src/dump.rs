@@ -3,6 +3,7 @@
 //! Commands and outcomes are the state machine's own types. That the text stays what it is, is a test here.
 
 use std::io::{self, BufRead};
+use std::sync::Arc;
 
 use leasehold_state_machine::{Command, EntryId, LeaderStamp, Outcome};
 use serde::{Deserialize, Deserializer};
@@ -12,12 +13,12 @@ use serde::{Deserialize, Deserializer};
 pub struct NodeLog {
     /// Which node.
     pub node: u64,
-    /// In index order. The first ones may be missing: purged behind a snapshot.
-    pub entries: Vec<Entry>,
+    /// In index order. The first ones may be missing: purged behind a snapshot. Logs of one cluster may share them.
+    pub entries: Vec<Arc<Entry>>,
 }
 
 /// One entry.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Entry {
     /// Log index.
     pub index: u64,
@@ -82,13 +83,19 @@ impl Entry {
 impl NodeLog {
     /// Reads the output of `leasehold debug log`. Entries that it could not replay are left out.
     pub fn read(node: u64, from: impl BufRead) -> io::Result<Self> {
+        Self::read_beside(node, from, &[])
+    }
+
+    /// The same. What the logs of other nodes have already is not kept twice: of a long run they would not fit into memory.
+    pub fn read_beside(node: u64, from: impl BufRead, others: &[Self]) -> io::Result<Self> {
         let mut entries = Vec::new();
         for line in from.lines() {
             let line = line?;
             let entry: Entry = serde_json::from_str(&line)
                 .map_err(|error| io::Error::other(format!("node {node}, `{line}`: {error}")))?;
             if !entry.hash.is_empty() {
-                entries.push(entry);
+                let known = others.iter().filter_map(|log| log.at(entry.index)).find(|known| ***known == entry);
+                entries.push(known.cloned().unwrap_or_else(|| Arc::new(entry)));
             }
         }
         Ok(Self { node, entries })
@@ -96,7 +103,14 @@ impl NodeLog {
 
     /// The committed entries.
     pub fn committed(&self) -> impl Iterator<Item = &Entry> {
-        self.entries.iter().filter(|entry| entry.committed)
+        self.entries.iter().map(|entry| &**entry).filter(|entry| entry.committed)
+    }
+
+    /// The entry of this index.
+    #[must_use]
+    pub fn at(&self, index: u64) -> Option<&Arc<Entry>> {
+        let at = self.entries.binary_search_by_key(&index, |entry| entry.index).ok()?;
+        self.entries.get(at)
     }
 
     /// What one node knows to be committed is so on all that have the same entry: a node that was killed may not have
@@ -106,9 +120,9 @@ impl NodeLog {
         let Some((index, term)) = last.map(|entry| (entry.index, entry.term)) else { return };
         for log in logs {
             // Logs that agree in one entry agree in all before it (Raft, log matching).
-            if log.entries.iter().any(|entry| (entry.index, entry.term) == (index, term)) {
-                for entry in log.entries.iter_mut().filter(|entry| entry.index <= index) {
-                    entry.committed = true;
+            if log.at(index).is_some_and(|entry| entry.term == term) {
+                for entry in log.entries.iter_mut().filter(|entry| entry.index <= index && !entry.committed) {
+                    Arc::make_mut(entry).committed = true;
                 }
             }
         }
@@ -202,5 +216,20 @@ mod tests {
             [log(1, &[line(1, true), line(2, true), line(3, false)]), log(2, &[line(1, false), line(2, false)])];
         NodeLog::share_commits(&mut logs);
         assert_eq!(logs.map(|log| log.committed().count()), [2, 2]);
+    }
+
+    #[test]
+    fn logs_that_agree_share_their_entries() {
+        let line = |index: u64, hash: &str| {
+            format!(
+                r#"{{"index":{index},"term":1,"leader":1,"kind":"blank","committed":true,"now":0,"hash":"{hash}"}}"#
+            )
+        };
+        let text = |hash| [line(1, "0"), line(2, hash)].join("\n");
+        let first = [NodeLog::read(1, text("0").as_bytes()).unwrap()];
+        let second = NodeLog::read_beside(2, text("1").as_bytes(), &first).unwrap();
+        let same = |index| Arc::ptr_eq(first[0].at(index).unwrap(), second.at(index).unwrap());
+        assert_eq!((same(1), same(2)), (true, false));
+        assert_eq!(second.at(2).unwrap().hash, "1");
     }
 }

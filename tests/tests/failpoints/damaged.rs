@@ -6,7 +6,7 @@ use leasehold_testkit::cluster::{Ended, StatusClient};
 use leasehold_testkit::damage::{Damage, Part, copy_folder};
 use rand::Rng;
 
-use super::lane::{Effect, Lane, busy, tell};
+use super::lane::{Lane, busy, tell_outcome};
 
 /// Damages of every kind to every part.
 const ROUNDS: usize = 1;
@@ -45,10 +45,10 @@ async fn damaged_files_are_refused_or_made_good() -> Result<()> {
                 }
             };
             std::fs::remove_dir_all(&aside)?;
-            let whole = lane.run.cluster.wait_all_applied().await;
+            let whole = lane.run.cluster.wait_caught_up().await;
             whole.with_context(|| format!("{damage:?} of {} (seed {seed})", file.display()))?;
             lane.run.fault_ends(fault);
-            tell(&format!("{damage:?} of {part:?}"), Effect::Io, &outcome);
+            tell_outcome(&format!("{damage:?} of {part:?}"), &outcome);
         }
     }
     lane.run.finish(&[C1, C2, C6, C7, C11]).await

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use leasehold_client::{Client, ClientOptions};
-use leasehold_testkit::cluster::{Cluster, ClusterOptions, Ended};
+use leasehold_testkit::cluster::{Cluster, ClusterOptions, Ended, PATIENCE, eventually};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
@@ -66,10 +66,15 @@ async fn form(point: &str, id: u64, after: u64, effect: Effect) -> Result<String
     }
     cluster.wait_leader().await?;
     let client = Client::connect(ClientOptions::new(cluster.endpoints())).await?;
-    let first = client.lock("a").acquire().await?;
-    let token = first.token();
-    first.release().await?;
-    ensure!(client.lock("a").acquire().await?.token() > token, "tokens ascend");
+    // A leader is not all that a new cluster needs: it is founded a moment later.
+    let grant = || async {
+        let grant = client.lock("a").acquire().await.ok()?;
+        let token = grant.token();
+        grant.release().await.ok().map(|_| token)
+    };
+    let first = eventually(PATIENCE, "a lock is granted and released", grant).await?;
+    let second = eventually(PATIENCE, "a lock is granted and released again", grant).await?;
+    ensure!(first < second, "tokens ascend: {first} {second}");
     cluster.wait_all_applied().await?;
     Ok(outcome)
 }

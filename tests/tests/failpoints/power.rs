@@ -30,7 +30,7 @@ async fn cut_and_start(lane: &mut Lane, ids: &[u64]) -> Result<()> {
     for id in ids {
         lane.run.cluster.node_mut(*id).start()?;
     }
-    lane.run.cluster.wait_all_applied().await.map(drop)
+    lane.run.cluster.wait_caught_up().await.map(drop)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -117,7 +117,7 @@ async fn node_with_a_full_disk_says_so_and_comes_back_when_there_is_room() -> Re
         lane.run.progress().await?;
         lane.run.cluster.node_mut(victim).disk_mut().make_room()?;
         lane.run.cluster.node_mut(victim).start()?;
-        lane.run.cluster.wait_all_applied().await?;
+        lane.run.cluster.wait_caught_up().await?;
         lane.run.fault_ends(fault);
     }
     lane.run.finish(&[C1, C2, C6, C7, C11]).await

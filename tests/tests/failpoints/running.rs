@@ -11,6 +11,10 @@ pub(crate) enum On {
     Leader,
     Follower,
     Any,
+    /// Wherever clients are connected.
+    Everywhere,
+    /// Wherever clients are connected that is not the leader.
+    Followers,
 }
 
 pub(crate) const CASES: &[(&str, On)] = &[
@@ -19,12 +23,12 @@ pub(crate) const CASES: &[(&str, On)] = &[
     ("peer_append::send::before", On::Leader),
     ("peer_append::answer::before", On::Follower),
     ("peer_append::answer::after", On::Leader),
-    ("peer_forward::send::before", On::Follower),
+    ("peer_forward::send::before", On::Followers),
     ("peer_forward::answer::before", On::Leader),
-    ("peer_forward::answer::after", On::Follower),
+    ("peer_forward::answer::after", On::Followers),
     ("peer_read_index::answer::before", On::Leader),
-    ("acquire::submit::before", On::Any),
-    ("grant::answer::before", On::Any),
+    ("acquire::submit::before", On::Everywhere),
+    ("grant::answer::before", On::Everywhere),
     ("log::append::before", On::Any),
     ("log::append::after", On::Any),
     ("log::flush::before", On::Any),
@@ -65,21 +69,22 @@ async fn sweep(test: &str, first: usize) -> Result<()> {
     let mut lane = Lane::start(test, busy(10_000_000)).await?;
     for (point, on) in CASES.iter().skip(first).step_by(2) {
         for effect in effects(point, &mut lane.random) {
-            let (leader, _) = lane.leader_and_followers().await?;
+            let (leader, followers) = lane.leader_and_followers().await?;
             let follower = lane.any_follower().await?;
-            let nodes = match on {
-                On::Leader => vec![leader],
-                On::Follower => vec![follower],
-                On::Any if is_full() => vec![leader, follower],
-                On::Any => vec![if rand::Rng::random(&mut lane.random) { leader } else { follower }],
+            let turns = match on {
+                On::Leader => vec![vec![leader]],
+                On::Follower => vec![vec![follower]],
+                On::Any if is_full() => vec![vec![leader], vec![follower]],
+                On::Any => vec![vec![if rand::Rng::random(&mut lane.random) { leader } else { follower }]],
+                On::Everywhere => vec![lane.run.cluster.ids()],
+                On::Followers => vec![followers],
             };
-            for node in nodes {
-                let fault = lane.run.fault_begins(point, Some(node));
-                lane.arm(&[node], point, effect).await?;
-                let outcome = lane.until_struck(&[node], point, effect, &[]).await?;
+            for nodes in turns {
+                let fault = lane.run.fault_begins(point, None);
+                lane.arm(&nodes, point, effect).await?;
+                let outcome = lane.until_struck(&nodes, point, effect, &[]).await?;
                 lane.run.fault_ends(fault);
-                let role = if node == leader { "leader" } else { "follower" };
-                tell(point, effect, &format!("{role} {outcome}"));
+                tell(point, effect, &format!("leader was {leader}; {outcome}"));
             }
         }
     }

@@ -16,12 +16,12 @@ use raft_log::codeq::{Decode, Encode};
 use super::record::{StoredLogId, StoredVote};
 
 /// Two slots are written in turn, so that a torn write leaves the other one.
-const SLOT_BYTES: usize = 64;
+pub(super) const SLOT_BYTES: usize = 64;
 const SLOTS: u64 = 2;
 /// What lies behind the slots is not looked at.
 const BYTES_MAX: usize = SLOT_BYTES * SLOTS as usize;
 /// Version, sequence number, presence flags, log id, vote; the CRC follows.
-const CONTENT_BYTES: usize = 1 + 8 + 1 + 24 + 24;
+pub(super) const CONTENT_BYTES: usize = 1 + 8 + 1 + 24 + 24;
 const VERSION: u8 = 1;
 const HAS_LAST: u8 = 1;
 const HAS_VOTE: u8 = 2;
@@ -121,7 +121,7 @@ impl MarkFile {
     }
 }
 
-fn encode(sequence: u64, mark: Mark) -> io::Result<[u8; SLOT_BYTES]> {
+pub(super) fn encode(sequence: u64, mark: Mark) -> io::Result<[u8; SLOT_BYTES]> {
     let flags = if mark.last.is_some() { HAS_LAST } else { 0 } | if mark.vote.is_some() { HAS_VOTE } else { 0 };
     let mut content = vec![VERSION];
     content.extend_from_slice(&sequence.to_le_bytes());
@@ -141,7 +141,7 @@ fn encode(sequence: u64, mark: Mark) -> io::Result<[u8; SLOT_BYTES]> {
 }
 
 /// None for a slot that was never written, or torn.
-fn decode(bytes: &[u8; SLOT_BYTES]) -> io::Result<Option<(u64, Mark)>> {
+pub(super) fn decode(bytes: &[u8; SLOT_BYTES]) -> io::Result<Option<(u64, Mark)>> {
     let (content, rest) = bytes.split_at(CONTENT_BYTES);
     if crc32fast::hash(content).to_le_bytes() != rest[..4] || content[0] == 0 {
         return Ok(None);

@@ -3,7 +3,11 @@
 //! Appends are readable at once and acknowledged after fdatasync. A failed fsync is never retried as if nothing had
 //! happened: openraft stops the node on it.
 
+#[cfg(test)]
+mod crash_tests;
 mod flusher;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod mark;
 mod record;
 #[cfg(test)]
@@ -78,7 +82,8 @@ impl LogStore {
         let log_dir = dir.join("wal");
         let marker = dir.join(FORMAT_FILE);
         if files::read_record(&marker, FORMAT_MAGIC, FORMAT_VERSION)?.is_none() {
-            if log_dir.exists() {
+            // A folder with nothing in it is what a node left that ended while it made it.
+            if !is_empty(&log_dir).map_err(io)? || dir.join(MARK_FILE).exists() {
                 return Err(io(io::Error::new(io::ErrorKind::InvalidData, format!("{} is missing", marker.display()))));
             }
             failpoint!("log::create::before").map_err(io)?;
@@ -134,6 +139,15 @@ impl LogStore {
     /// The last committed id that openraft told, made durable as far as the operating system goes.
     pub(crate) async fn close(&self) -> io::Result<()> {
         self.sync().await
+    }
+}
+
+/// Whether there is no such folder, or nothing in it.
+fn is_empty(dir: &Path) -> io::Result<bool> {
+    match std::fs::read_dir(dir) {
+        Ok(mut entries) => Ok(entries.next().is_none()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+        Err(error) => Err(error),
     }
 }
 

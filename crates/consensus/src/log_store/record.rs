@@ -8,7 +8,7 @@ use openraft::entry::EntryPayload;
 use raft_log::codeq::{Decode, Encode};
 
 use super::flusher::Synced;
-use crate::types::{BatchBytes, Entry, LeaderId, LogId, Vote};
+use crate::types::{BatchBytes, Entry, LeaderId, LogId, Vote, decode_membership};
 
 /// raft-log's type parameters.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -181,7 +181,7 @@ pub(crate) fn from_stored((id, payload): (StoredLogId, StoredPayload)) -> io::Re
         Kind::Blank => EntryPayload::Blank,
         Kind::Batch => EntryPayload::Normal(BatchBytes(payload.bytes)),
         Kind::Membership => {
-            let membership = codec::decode(&payload.bytes);
+            let membership = decode_membership(&payload.bytes);
             EntryPayload::Membership(membership.map_err(|error| damaged(format!("log entry {}: {error}", id.index)))?)
         }
     };

@@ -54,10 +54,15 @@ pub trait Wal: Send + 'static {
 
 /// Opens the real one, or makes an empty one.
 pub(crate) fn open(dir: &Path) -> io::Result<Box<dyn Wal>> {
+    open_in_files_of(dir, CHUNK_BYTES)
+}
+
+/// The same, with files of about this size.
+pub(super) fn open_in_files_of(dir: &Path, chunk_bytes: usize) -> io::Result<Box<dyn Wal>> {
     let mut config = raft_log::Config::new(dir.display());
     config.log_cache_max_items = Some(CACHE_ENTRIES);
     config.log_cache_capacity = Some(CACHE_BYTES);
-    config.wal.chunk_max_size = Some(CHUNK_BYTES);
+    config.wal.chunk_max_size = Some(chunk_bytes);
     config.wal.read_buffer_size = Some(READ_BUFFER_BYTES);
     config.wal.flush_queue_max_bytes = Some(QUEUE_BYTES_MAX);
     // Group commit is the flusher's; waiting for company here would only add to every fsync.

@@ -33,7 +33,7 @@ pub(crate) struct Cluster {
     pub(crate) running: BTreeMap<u64, Node>,
     /// Nodes that support less than this build does.
     pub(crate) level_max: BTreeMap<u64, u32>,
-    tuning: Tuning,
+    pub(crate) tuning: Tuning,
     next_request: u64,
 }
 
@@ -152,8 +152,7 @@ impl Cluster {
         }
     }
 
-    /// All running nodes have applied the same entries and have the same state. A snapshot that a leader was sending to a node which
-    /// was started again meanwhile was seen to hold that node up for longer than 30 s; a transfer may take 120 s.
+    /// All running nodes have applied the same entries and have the same state.
     pub(crate) async fn agree(&self) {
         let highest = self.running.values().map(applied).max().unwrap();
         let all = async {
@@ -161,7 +160,7 @@ impl Cluster {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(150), all).await.expect("all nodes catch up within 150 s");
+        tokio::time::timeout(Duration::from_secs(30), all).await.expect("all nodes catch up within 30 s");
     }
 }
 

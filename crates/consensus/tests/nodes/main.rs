@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod cluster;
+mod divergence;
 mod identity;
 mod levels;
 mod recovery;

@@ -4,6 +4,8 @@ mod acquire;
 mod by_owner;
 mod cancel;
 mod cluster;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod lease;
 mod own_requests;
 mod pages;

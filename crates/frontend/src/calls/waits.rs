@@ -1,6 +1,6 @@
 //! The acquires that wait on this node, and what ends their wait: what the node applies.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use leasehold_state_machine::{
@@ -37,7 +37,7 @@ pub(crate) struct Waits {
 
 #[derive(Debug, Default)]
 struct Table {
-    calls: HashMap<RequestId, Call>,
+    calls: BTreeMap<RequestId, Call>,
     generation: u64,
     closed: bool,
 }
@@ -112,7 +112,7 @@ impl Table {
     }
 
     fn end_all(&mut self, end: &WaitEnd) {
-        for (_, call) in self.calls.drain() {
+        for (_, call) in std::mem::take(&mut self.calls) {
             let _gone = call.sender.send(end.clone());
         }
     }

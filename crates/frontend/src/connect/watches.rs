@@ -1,6 +1,6 @@
 //! The watches of one stream: operations with many answers.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -32,7 +32,7 @@ pub(super) struct Watches {
     steps: FuturesUnordered<Step>,
     news: VecDeque<News>,
     /// All that have not ended, by operation id.
-    running: HashMap<u64, CancellationToken>,
+    running: BTreeMap<u64, CancellationToken>,
 }
 
 impl Watches {

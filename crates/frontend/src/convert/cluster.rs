@@ -23,6 +23,7 @@ fn node(node: NodeState) -> v1::NodeStatus {
         Role::Candidate => v1::Role::Candidate,
         Role::Learner => v1::Role::Learner,
     };
+    let agreement = node.agreement.unwrap_or_default();
     v1::NodeStatus {
         id: node.id,
         address: node.address,
@@ -31,6 +32,8 @@ fn node(node: NodeState) -> v1::NodeStatus {
         applied: node.applied,
         up: node.up,
         level_max: node.level_max,
+        agreed_at: agreement.agreed,
+        differs_at: agreement.differs,
     }
 }
 

@@ -170,7 +170,7 @@ impl Locks {
 }
 
 /// The lock that a resource of a store stands for.
-fn lock_name(store: &DaprStore, app: Option<&str>, resource: &str) -> Result<String, Failure> {
+pub(super) fn lock_name(store: &DaprStore, app: Option<&str>, resource: &str) -> Result<String, Failure> {
     if resource.contains(SEPARATOR) {
         return Err(Failure::Separator);
     }

@@ -7,6 +7,8 @@ mod body;
 mod caller;
 mod counted;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod grpc;
 mod http;
 mod listeners;

@@ -9,6 +9,8 @@ mod connection;
 mod door;
 mod errors;
 mod execute;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod info;
 mod names;
 mod options;

@@ -124,6 +124,8 @@ async fn metrics_count_calls_by_door_and_result() {
         "leasehold_leads 1",
         "leasehold_applied_index ",
         "leasehold_log_time_dropped_seconds ",
+        "leasehold_states_compared_total ",
+        "leasehold_states_differ_total 0",
     ] {
         assert!(text.contains(line), "no {line} in {text}");
     }

@@ -37,7 +37,10 @@ pub(super) async fn status(args: StatusArgs) -> Result<Exit, Failure> {
             output::json(&StatusJson::from(&status))?;
         }
         Format::Table => {
-            output::table(["ID", "ADDRESS", "ROLE", "APPLIED", "UP", "LEVEL MAX"], status.nodes.iter().map(row));
+            output::table(
+                ["ID", "ADDRESS", "ROLE", "APPLIED", "UP", "LEVEL MAX", "TABLES"],
+                status.nodes.iter().map(row),
+            );
             output::note(&format!("leasehold: format level {}", status.level));
         }
     }
@@ -83,6 +86,10 @@ struct NodeJson<'a> {
     up: bool,
     /// Absent where it cannot be asked.
     level_max: Option<u32>,
+    /// The last log index after which its tables were found equal to those of the node that answers.
+    agreed_at: Option<u64>,
+    /// The log index after which they differed. Absent where they did not.
+    differs_at: Option<u64>,
 }
 
 impl<'a> From<&'a StatusResponse> for StatusJson<'a> {
@@ -94,6 +101,8 @@ impl<'a> From<&'a StatusResponse> for StatusJson<'a> {
             applied: node.applied,
             up: node.up,
             level_max: (node.level_max != 0).then_some(node.level_max),
+            agreed_at: node.agreed_at,
+            differs_at: node.differs_at,
         };
         Self {
             leader: status.leader,
@@ -106,9 +115,18 @@ impl<'a> From<&'a StatusResponse> for StatusJson<'a> {
     }
 }
 
-fn row(node: &NodeStatus) -> [String; 6] {
+/// How its tables compare with those of the node that answers.
+fn tables(node: &NodeStatus) -> String {
+    match (node.differs_at, node.agreed_at) {
+        (Some(index), _) => format!("DIFFER at {index}"),
+        (None, Some(index)) => format!("same at {index}"),
+        (None, None) => "-".to_owned(),
+    }
+}
+
+fn row(node: &NodeStatus) -> [String; 7] {
     let up = if node.up { "yes" } else { "no" };
     let level_max = if node.level_max == 0 { "-".to_owned() } else { node.level_max.to_string() };
     let (id, applied) = (node.id.to_string(), node.applied.to_string());
-    [id, node.address.clone(), role_name(node.role()), applied, up.to_owned(), level_max]
+    [id, node.address.clone(), role_name(node.role()), applied, up.to_owned(), level_max, tables(node)]
 }

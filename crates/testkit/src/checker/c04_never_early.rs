@@ -10,7 +10,7 @@ use leasehold_state_machine::Mode;
 use super::facts::{Facts, Seen};
 use super::report::{Invariant::C4, Report};
 use crate::clock::Moment;
-use crate::history::{Acquire, Call, Record, Response};
+use crate::history::{Acquire, Call, Record};
 
 /// A promise: nobody who cannot hold beside it before this moment.
 #[derive(Clone, Copy)]
@@ -61,8 +61,8 @@ fn is_downgrade(acquire: &Acquire) -> bool {
 struct Promises<'a> {
     /// The strongest one of each mode.
     strongest: BTreeMap<Mode, Promise<'a>>,
-    /// All of permits.
-    permits: Vec<Promise<'a>>,
+    /// All of permits, by their end.
+    permits: BTreeMap<(Moment, u64), Promise<'a>>,
 }
 
 impl<'a> Promises<'a> {
@@ -72,7 +72,7 @@ impl<'a> Promises<'a> {
             *strongest = promise;
         }
         if matches!(promise.mode, Mode::Permits { .. }) {
-            self.permits.push(promise);
+            self.permits.insert((promise.until, promise.token), promise);
         }
     }
 
@@ -86,7 +86,7 @@ impl<'a> Promises<'a> {
         }
         let Mode::Permits { permits, limit } = next.acquire.mode else { return };
         // Whoever is promised a time after this grant was answered, holds while it is made.
-        let held = self.permits.iter().filter(|promise| promise.until > next.granted);
+        let held = self.permits.range((next.granted, u64::MAX)..).map(|(_, promise)| promise);
         let taken = held.clone().map(|promise| permits_of(promise.mode)).sum::<u64>() + u64::from(permits);
         report.hold(C4, taken <= limit.into(), || {
             let tokens: Vec<String> = held.map(|promise| promise.token.to_string()).collect();
@@ -126,9 +126,7 @@ fn early(lock: &str, next: Heard<'_>, promise: &Promise<'_>) -> String {
 /// The last moment for which a token was promised; None where it was given up by then, or nothing is known.
 fn promise_of<'a>(facts: &Facts<'a>, record: &'a Record, heard: Heard<'a>, seen: &Seen<'a>) -> Option<Promise<'a>> {
     let (.., lease) = record.granted()?;
-    let kept_alive = &facts.leases.get(lease)?.kept_alive;
-    let sends = kept_alive.iter().filter_map(|by| Some((by.sent().plus_ms(lasts_ms(by)?), *by)));
-    let (until, by) = sends.max_by_key(|(until, _)| *until)?;
+    let (until, by) = facts.leases.get(lease)?.promised?;
     let ended_by_command = facts.ended_by_command(heard.token);
     if ended_by_command && facts.gave_up(seen).any(|record| record.invoke <= until) {
         return None;
@@ -136,17 +134,6 @@ fn promise_of<'a>(facts: &Facts<'a>, record: &'a Record, heard: Heard<'a>, seen:
     // Nobody gave it up, so its lease had to run out, and the delay to pass.
     let delay_ms = if facts.replay.is_some() && !ended_by_command { delay_ms(facts, heard.acquire) } else { 0 };
     Some(Promise { token: heard.token, until: until.plus_ms(delay_ms), mode: heard.acquire.mode, by })
-}
-
-/// How long a lease lasts at least, from the send of a call that was answered so.
-fn lasts_ms(record: &Record) -> Option<u64> {
-    match (&record.call, &record.response) {
-        // A grant cannot come before its request, so its ttl counts from the send even where the answer dares not say so.
-        (Call::Acquire(acquire), Response::Granted { .. }) => Some(acquire.ttl_ms),
-        (Call::OpenSession(open), Response::Opened { .. }) => Some(open.ttl_ms),
-        (Call::Renew(renew), Response::Renewed { left_ms }) => Some(renew.ttl_ms.max(*left_ms)),
-        _ => None,
-    }
 }
 
 /// The lock-delay of a grant: a convert keeps that of the grant it replaced, where that is known.

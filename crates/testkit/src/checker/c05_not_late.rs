@@ -1,23 +1,28 @@
 //! C5: not late: when a lease or a session runs out with somebody waiting, the next one has the lock within
 //! ttl × (1 + 2 drift) + the outages + one tick per leader change, and what a busy machine adds.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::facts::Facts;
 use super::replay::ReplayedGrant;
 use super::report::{Invariant::C5, Report};
 use crate::clock::Moment;
-use crate::history::{Call, Response};
+use crate::history::{Call, Fault, Response};
 
 pub(super) fn check(facts: &Facts<'_>, report: &mut Report) {
     let Some(replay) = &facts.replay else { return };
+    let outages = Outages::of(facts.faults);
+    let mut ends: BTreeMap<&str, Option<Moment>> = BTreeMap::new();
     for (expired, next) in replay.successions() {
         let (Some(held), Some(next_seen)) = (facts.seen.get(&expired.token), facts.seen.get(&next.token)) else {
             continue;
         };
         let (Some(first), Some(taken)) = (held.acquire(), next_seen.acquire()) else { continue };
-        let (Some(ends), Some(granted)) = (latest_end(facts, expired), taken.complete) else { continue };
-        let Some(outages) = outages(facts, first.invoke, granted) else { continue };
+        let Some((.., lease)) = first.granted() else { continue };
+        let ends = *ends.entry(lease).or_insert_with(|| latest_end(facts, lease));
+        let (Some(ends), Some(granted)) = (ends, taken.complete) else { continue };
+        let Some(outages) = outages.between(first.invoke, granted) else { continue };
         let slack_ms = facts.bounds.late_slack_ms + facts.bounds.tick_ms * leader_changes(facts, expired, next);
         let due = ends.max(taken.sent());
         let latest = Moment(due.0 + u64::try_from(outages.as_nanos()).unwrap_or(u64::MAX)).plus_ms(slack_ms);
@@ -32,9 +37,8 @@ pub(super) fn check(facts: &Facts<'_>, report: &mut Report) {
 }
 
 /// The last moment at which the lease can have run out; None when that is not known.
-fn latest_end(facts: &Facts<'_>, grant: &ReplayedGrant) -> Option<Moment> {
+fn latest_end(facts: &Facts<'_>, lease: &str) -> Option<Moment> {
     let stretch = |ttl_ms: u64| ttl_ms + (ttl_ms * 2 * facts.bounds.drift_max_ppm).div_ceil(1_000_000);
-    let (.., lease) = facts.seen.get(&grant.token)?.acquire()?.granted()?;
     let mut latest = None;
     for record in &facts.leases.get(lease)?.kept_alive {
         let ttl_ms = match (&record.call, &record.response) {
@@ -49,19 +53,36 @@ fn latest_end(facts: &Facts<'_>, grant: &ReplayedGrant) -> Option<Moment> {
     latest
 }
 
-/// How long faults lasted between two moments; None when one of them never ended.
-fn outages(facts: &Facts<'_>, from: Moment, until: Moment) -> Option<Duration> {
-    let overlapping =
-        facts.faults.iter().filter(|fault| fault.begin <= until && fault.end.is_none_or(|end| end >= from));
-    overlapping.map(|fault| Some(fault.end?.min(until).since(fault.begin.max(from)))).sum()
+/// Faults, to be asked for often.
+struct Outages<'a> {
+    /// By their begin.
+    faults: Vec<&'a Fault>,
+    /// The latest end among the first so many.
+    latest: Vec<Moment>,
+}
+
+impl<'a> Outages<'a> {
+    fn of(faults: &'a [Fault]) -> Self {
+        let mut faults: Vec<&Fault> = faults.iter().collect();
+        faults.sort_by_key(|fault| fault.begin);
+        let latest = faults.iter().scan(Moment::default(), |latest, fault| {
+            *latest = fault.end.unwrap_or(Moment(u64::MAX)).max(*latest);
+            Some(*latest)
+        });
+        Self { latest: latest.collect(), faults }
+    }
+
+    /// How long faults lasted between two moments; None when one of them never ended.
+    fn between(&self, from: Moment, until: Moment) -> Option<Duration> {
+        let begun = self.faults.partition_point(|fault| fault.begin <= until);
+        let overlapping = (0..begun).rev().take_while(|at| self.latest[*at] >= from).map(|at| self.faults[at]);
+        let overlapping = overlapping.filter(|fault| fault.end.is_none_or(|end| end >= from));
+        overlapping.map(|fault| Some(fault.end?.min(until).since(fault.begin.max(from)))).sum()
+    }
 }
 
 fn leader_changes(facts: &Facts<'_>, from: &ReplayedGrant, to: &ReplayedGrant) -> u64 {
-    let term = |index: u64| {
-        let entries = &facts.log.as_ref().map(|log| &log.log.entries)?;
-        let at = entries.binary_search_by_key(&index, |entry| entry.index).ok()?;
-        Some(entries[at].term)
-    };
+    let term = |index: u64| Some(facts.log.as_ref()?.log.at(index)?.term);
     term(to.index).unwrap_or(0).saturating_sub(term(from.index).unwrap_or(0))
 }
 

@@ -31,9 +31,8 @@ pub(super) fn check(facts: &Facts<'_>, report: &mut Report) {
         }
     }
     for ((request, lock), tokens) in tokens {
-        let undone = undone(facts, request, &lock);
-        let lasting = tokens.len().saturating_sub(undone);
-        report.hold(C7, tokens.len() <= 1 || lasting <= 1, || {
+        let lasting = || tokens.len().saturating_sub(undone(facts, request, &tokens));
+        report.hold(C7, tokens.len() <= 1 || lasting() <= 1, || {
             let tokens: Vec<String> = tokens.iter().map(|token| format!("token {token}")).collect();
             format!("request {request} was granted {lock} {} times: {}", tokens.len(), tokens.join(", "))
         });
@@ -41,9 +40,9 @@ pub(super) fn check(facts: &Facts<'_>, report: &mut Report) {
 }
 
 /// Grants of a request that a cancel undid.
-fn undone(facts: &Facts<'_>, request: RequestId, lock: &str) -> usize {
+fn undone(facts: &Facts<'_>, request: RequestId, tokens: &BTreeSet<u64>) -> usize {
     if let Some(replay) = &facts.replay {
-        let of_request = replay.grants.values().filter(|grant| grant.request == request && grant.lock == lock);
+        let of_request = tokens.iter().filter_map(|token| replay.grant(*token));
         return of_request.filter(|grant| grant.end.is_some_and(|end| end.why == LossReason::Cancelled)).count();
     }
     let cancels = facts.log.as_ref().and_then(|log| log.cancels.get(&request));

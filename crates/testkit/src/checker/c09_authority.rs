@@ -90,7 +90,7 @@ fn tokens(facts: &Facts<'_>, log: &LogFacts<'_>) -> BTreeMap<u64, Token> {
     tokens
 }
 
-/// Every answer that says until when a lease lives, in log order: its place, the log time, the end.
+/// Every answer that says until when a lease lives, in log order: its place, and the latest end that was told so far.
 type Life<'a> = Vec<(Applied<'a>, u64)>;
 
 fn lives<'a>(log: &LogFacts<'a>) -> BTreeMap<LeaseId, Life<'a>> {
@@ -111,6 +111,11 @@ fn lives<'a>(log: &LogFacts<'a>) -> BTreeMap<LeaseId, Life<'a>> {
     }
     for life in lives.values_mut() {
         life.sort_by_key(|(applied, _)| applied.place());
+        let mut latest = 0;
+        for (_, end) in life {
+            latest = latest.max(*end);
+            *end = latest;
+        }
     }
     lives
 }
@@ -127,8 +132,10 @@ fn check_release(
     report.hold(C9, lock == known.lock, || {
         format!("token {token} of {} released {lock} at index {}", known.lock, applied.entry.index)
     });
-    let before = life.into_iter().flatten().filter(|(answer, _)| answer.place() < applied.place());
-    let deadline = before.map(|(_, deadline)| *deadline).max();
+    let deadline = life.and_then(|life| {
+        let before = life.partition_point(|(answer, _)| answer.place() < applied.place());
+        Some(life[before.checked_sub(1)?].1)
+    });
     let now = applied.entry.now;
     report.hold(C9, deadline.is_none_or(|deadline| now <= deadline), || {
         let deadline = deadline.unwrap_or(0);
@@ -158,7 +165,7 @@ fn check_renewals(report: &mut Report, lease: LeaseId, life: &Life<'_>, over: Op
                 applied.entry.index
             )
         });
-        deadline = deadline.max(Some(*end));
+        deadline = Some(*end);
     }
 }
 

@@ -8,6 +8,7 @@ use leasehold_state_machine::{
 
 use super::replay::Replay;
 use super::{Bounds, Evidence};
+use crate::clock::Moment;
 use crate::dump::{Entry, NodeLog};
 use crate::history::{Call, Fault, Record, Response};
 
@@ -53,6 +54,19 @@ pub(super) struct SeenLease<'a> {
     /// Acquires that made it, or calls that opened it; then renewals. In any state.
     pub(super) kept_alive: Vec<&'a Record>,
     pub(super) closes: Vec<&'a Record>,
+    /// The last moment for which it was promised, and by what.
+    pub(super) promised: Option<(Moment, &'a Record)>,
+}
+
+/// How long a lease lasts at least, from the send of a call that was answered so.
+fn lasts_ms(record: &Record) -> Option<u64> {
+    match (&record.call, &record.response) {
+        // A grant cannot come before its request, so its ttl counts from the send even where the answer dares not say so.
+        (Call::Acquire(acquire), Response::Granted { .. }) => Some(acquire.ttl_ms),
+        (Call::OpenSession(open), Response::Opened { .. }) => Some(open.ttl_ms),
+        (Call::Renew(renew), Response::Renewed { left_ms }) => Some(renew.ttl_ms.max(*left_ms)),
+        _ => None,
+    }
 }
 
 /// One command and what it came to.
@@ -189,7 +203,13 @@ fn gather_leases(records: &[Record]) -> BTreeMap<&str, SeenLease<'_>> {
             _ => None,
         };
         if let Some(lease) = alive {
-            leases.entry(lease).or_default().kept_alive.push(record);
+            let seen = leases.entry(lease).or_default();
+            seen.kept_alive.push(record);
+            if let Some(until) = lasts_ms(record).map(|ms| record.sent().plus_ms(ms))
+                && seen.promised.is_none_or(|(last, _)| last <= until)
+            {
+                seen.promised = Some((until, record));
+            }
         }
     }
     leases

@@ -16,8 +16,11 @@ pub enum Invariant {
     C7,
     C8,
     C9,
+    C10,
     C11,
     C12,
+    C13,
+    Linearizable,
 }
 
 impl Invariant {
@@ -32,8 +35,11 @@ impl Invariant {
             Self::C7 => "one effect per request id",
             Self::C8 => "grants follow the queue, never to the dead",
             Self::C9 => "only the holder releases or renews",
+            Self::C10 => "a guarded resource loses no update",
             Self::C11 => "log time is monotonic and never ahead of real time",
             Self::C12 => "reads are linearizable",
+            Self::C13 => "without faults there is progress",
+            Self::Linearizable => "each lock has one order of all that was done to it",
         }
     }
 }
@@ -73,6 +79,7 @@ pub struct Report {
 struct Count {
     checked: usize,
     broken: usize,
+    left_out: usize,
 }
 
 impl Report {
@@ -86,6 +93,22 @@ impl Report {
                 self.violations.push(Violation { invariant, message: breach() });
             }
         }
+    }
+
+    /// So many facts were held against an invariant at once, and agree with it.
+    pub(super) fn agree(&mut self, invariant: Invariant, facts: usize) {
+        self.counts.entry(invariant).or_default().checked += facts;
+    }
+
+    /// So many facts could not be held against an invariant.
+    pub(super) fn leave_out(&mut self, invariant: Invariant, facts: usize) {
+        self.counts.entry(invariant).or_default().left_out += facts;
+    }
+
+    /// How many facts could not be held against an invariant.
+    #[must_use]
+    pub fn left_out(&self, invariant: Invariant) -> usize {
+        self.counts.get(&invariant).map_or(0, |count| count.left_out)
     }
 
     /// The first breaches of each invariant.
@@ -110,7 +133,8 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (invariant, count) in &self.counts {
-            writeln!(f, "{invariant:?}: {} of {} facts broken", count.broken, count.checked)?;
+            let left_out = if count.left_out == 0 { String::new() } else { format!(", {} left out", count.left_out) };
+            writeln!(f, "{invariant:?}: {} of {} facts broken{left_out}", count.broken, count.checked)?;
         }
         for violation in &self.violations {
             writeln!(f, "{violation}")?;

@@ -23,6 +23,8 @@ use anyhow::{Context, Result, bail};
 use leasehold_proto::v1::StatusResponse;
 use tempfile::TempDir;
 
+use crate::checker::{Ending, NodeEnd};
+use crate::clock::Moment;
 use crate::disk::Disk;
 use crate::dump::NodeLog;
 
@@ -203,8 +205,39 @@ impl Cluster {
         eventually(PATIENCE, "all running nodes have applied the same", caught_up).await.with_context(|| self.words())
     }
 
+    /// How the cluster is, for the checker: so many grants were made anew since all faults were removed at `healed`, which may
+    /// have taken so long.
+    pub async fn ending(&self, healed: Moment, within: Duration, fresh_grants: u64) -> Ending {
+        let mut nodes = BTreeMap::new();
+        for node in self.nodes.values().filter(|node| node.is_responsive()) {
+            let status = StatusClient::ask(&node.client_address()).await.unwrap_or_default();
+            let own = status.nodes.iter().find(|state| state.id == node.id());
+            let end = NodeEnd { leader: status.leader, applied: own.map_or(0, |own| own.applied), hash: None };
+            nodes.insert(node.id(), end);
+        }
+        Ending { healed, settled: Moment::now(), within, fresh_grants, nodes }
+    }
+
+    /// Waits until all running nodes have applied what any of them had applied when this began, and name one leader. Under clients at work
+    /// this comes to an end sooner than [`Cluster::wait_all_applied`].
+    pub async fn wait_caught_up(&self) -> Result<u64> {
+        let target = tokio::sync::OnceCell::new();
+        let caught_up = || async {
+            let leader = self.agreed_leader().await?;
+            let mut applied = Vec::new();
+            for node in self.nodes.values().filter(|node| node.is_responsive()) {
+                let status = StatusClient::ask(&node.client_address()).await?;
+                applied.push(status.nodes.iter().find(|state| state.id == node.id())?.applied);
+            }
+            let most = applied.iter().copied().max()?;
+            let target = *target.get_or_init(|| async { most }).await;
+            applied.iter().all(|applied| *applied >= target).then_some(leader)
+        };
+        eventually(PATIENCE, "all running nodes have caught up", caught_up).await.with_context(|| self.words())
+    }
+
     async fn wait_ready(&mut self) -> Result<()> {
-        let deadline = crate::clock::Moment::now();
+        let deadline = Moment::now();
         while deadline.elapsed() < PATIENCE {
             if self.agreed_leader().await.is_some() {
                 return Ok(());
@@ -270,7 +303,8 @@ impl Cluster {
         }
         let mut logs = Vec::new();
         for node in self.nodes.values().filter(|node| Some(node.id()) != gone) {
-            logs.push(node.dump()?);
+            let log = node.dump_beside(&logs)?;
+            logs.push(log);
         }
         NodeLog::share_commits(&mut logs);
         Ok(logs)

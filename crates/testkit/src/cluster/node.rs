@@ -261,6 +261,11 @@ impl Node {
 
     /// Its log as `leasehold debug log` prints it. It must not run.
     pub fn dump(&self) -> Result<NodeLog> {
+        self.dump_beside(&[])
+    }
+
+    /// The same; what these logs of other nodes have already is not kept twice.
+    pub fn dump_beside(&self, others: &[NodeLog]) -> Result<NodeLog> {
         ensure!(self.child.is_none(), "node {} runs", self.id);
         let path = self.log.with_extension("dump");
         let mut command = Command::new(&self.binary);
@@ -268,7 +273,7 @@ impl Node {
         let output = command.stdin(Stdio::null()).stdout(File::create(&path)?).output()?;
         let problems = String::from_utf8_lossy(&output.stderr);
         ensure!(output.status.success(), "`debug log` of node {}: {}: {problems}", self.id, output.status);
-        Ok(NodeLog::read(self.id, std::io::BufReader::new(File::open(&path)?))?)
+        Ok(NodeLog::read_beside(self.id, std::io::BufReader::new(File::open(&path)?), others)?)
     }
 }
 

@@ -45,6 +45,22 @@ pub struct SimOptions {
     pub steps: u64,
     /// Concurrent clients.
     pub clients: u32,
+    /// How far clocks may be from true time, in parts per million. Twice as much lies between two of them: above half of the
+    /// product's bound C4 breaks, which shows that the check can fail.
+    pub clock_ppm: u32,
+    /// Disks report syncs that they did not do: what was acknowledged is lost, which shows that that is noticed.
+    pub lying_disks: bool,
+}
+
+impl SimOptions {
+    /// Half of the product's `drift_max`, so that two clocks are never further apart than that.
+    pub const CLOCK_PPM: u32 = 500;
+
+    /// The usual clients, clocks and disks.
+    #[must_use]
+    pub fn new(seed: u64, steps: u64) -> Self {
+        Self { seed, steps, clients: 4, clock_ppm: Self::CLOCK_PPM, lying_disks: false }
+    }
 }
 
 /// What a node was when it was hit.
@@ -120,7 +136,7 @@ pub fn run(options: &SimOptions, trace: Option<&Path>) -> Result<SimOutcome> {
     clock::set(Duration::ZERO);
     let folder = temporary_folder()?;
     let mut random = StdRng::seed_from_u64(options.seed);
-    let world = World::new(options.seed, options.clients, folder.path(), &mut random);
+    let world = World::new(options, folder.path(), &mut random);
     let fault_every = random.random_range(FAULT_EVERY_STEPS);
     let next_fault = random.random_range(300..1_500);
     let mut run = Run { world, random, step: 0, fault_every, next_fault, active: Vec::new(), hits: Vec::new() };
@@ -162,9 +178,6 @@ impl Run<'_> {
         self.world.sim.step().map_err(|error| anyhow::anyhow!("the simulation ended: {error}"))?;
         self.step += 1;
         clock::set(self.world.sim.elapsed());
-        if std::env::var_os("SIM_PROGRESS").is_some() {
-            eprintln!("step {} leaders {:?}", self.step, self.world.stage.leaders());
-        }
         for id in self.world.ended_nodes() {
             // Its disk failed, or (and then that was told already) it could not run.
             let until = self.step + self.random.random_range(50..1_000);

@@ -109,13 +109,11 @@ impl Summary {
         for (hit, count) in &self.hits {
             println!("  {:<14} {:<9} {count}", hit.fault, format!("{:?}", hit.role).to_lowercase());
         }
-        let Arguments { steps, clients, .. } = self.arguments;
         for (seed, problems) in self.broken.iter().take(SHOWN_MAX) {
             println!("seed {seed}:");
             problems.iter().for_each(|problem| println!("  {problem}"));
-            println!(
-                "  repeat: cargo run --release -p leasehold-testkit --bin sim -- --seed {seed} --steps {steps} --clients {clients}"
-            );
+            let repeat = self.arguments.of_child(*seed).join(" ");
+            println!("  repeat: cargo run --release -p leasehold-testkit --bin sim -- {repeat}");
         }
         println!("{} passed, {} failed", self.seeds - self.broken.len() as u64, self.broken.len());
     }

@@ -1,0 +1,3 @@
+#![no_main]
+
+leasehold_fuzz::program!(leasehold_fuzz::state_machine::TARGETS, "apply_drawn");

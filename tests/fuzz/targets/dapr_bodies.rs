@@ -1,0 +1,3 @@
+#![no_main]
+
+leasehold_fuzz::program!(leasehold_frontend::fuzzing::TARGETS, "dapr_bodies");

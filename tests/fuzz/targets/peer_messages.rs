@@ -1,0 +1,3 @@
+#![no_main]
+
+leasehold_fuzz::program!(leasehold_consensus::fuzzing::TARGETS, "peer_messages");

@@ -1,0 +1,3 @@
+#![no_main]
+
+leasehold_fuzz::program!(leasehold::fuzzing::TARGETS, "reaper_lines");
