@@ -12,7 +12,7 @@ use super::coverage::{Cell, Coverage};
 use super::driver::{Carried, Done, tail};
 use super::phase::{Phase, Phases};
 use super::strike::Victim;
-use crate::checker::{Bounds, Evidence, Report, check};
+use crate::checker::{Bounds, Ending, Evidence, NodeEnd, Report, check, check_progress};
 use crate::clock::Moment;
 use crate::dump::NodeLog;
 use crate::history::{self, History, Journal};
@@ -52,6 +52,7 @@ pub(super) async fn judge(arena: &mut Arena, carried: &Carried, folder: &Path) -
         }
     }
     let settled = keep_error(arena.settled(PATIENCE).await, "C13", &mut violations).map(|()| healed.elapsed());
+    let leader = arena.leadership.leader();
     for id in arena.terminate(END_MAX).await? {
         let words = tail(&arena.node(id).words()?);
         violations.push(format!("node {id} did not end within {END_MAX:?} of SIGTERM:\n{words}"));
@@ -64,11 +65,13 @@ pub(super) async fn judge(arena: &mut Arena, carried: &Carried, folder: &Path) -
             Vec::new()
         }
     };
-    violations.extend(different_states(&nodes));
     let history = History { records: records(folder)?, faults: outages(carried) };
     let bounds = Bounds { late_slack_ms: LATE_SLACK_MS, ..Bounds::default() };
     let evidence = Evidence { history, nodes, bounds };
-    let report = check(&evidence);
+    let mut report = check(&evidence);
+    if let (Some(settled), Some(_)) = (settled, fresh) {
+        check_progress(&ending(&evidence.nodes, leader, healed, settled), &mut report);
+    }
     Ok(Verdict { evidence, report, violations, settled, fresh })
 }
 
@@ -125,12 +128,20 @@ fn panics(folder: &Path) -> Result<Vec<String>> {
     Ok(found)
 }
 
-/// C13: the nodes have come to the same state.
-fn different_states(nodes: &[NodeLog]) -> Option<String> {
-    let last = |log: &NodeLog| log.committed().last().map(|entry| (entry.index, entry.hash.clone()));
-    let ends: Vec<_> = nodes.iter().map(|log| (log.node, last(log))).collect();
-    let same = ends.windows(2).all(|pair| pair[0].1 == pair[1].1);
-    (!same).then(|| format!("C13: the nodes ended in different states: {ends:?}"))
+/// How the run ended, for C13: what each node's log says last.
+fn ending(nodes: &[NodeLog], leader: Option<u64>, healed: Moment, settled: Duration) -> Ending {
+    let end = |log: &NodeLog| {
+        let last = log.committed().last();
+        NodeEnd { leader, applied: last.map_or(0, |entry| entry.index), hash: last.map(|entry| entry.hash.clone()) }
+    };
+    Ending {
+        healed,
+        settled: Moment(healed.0 + u64::try_from(settled.as_nanos()).unwrap_or(u64::MAX)),
+        within: PATIENCE * 2,
+        // Every client process had as many.
+        fresh_grants: FRESH_GRANTS,
+        nodes: nodes.iter().map(|log| (log.node, end(log))).collect(),
+    }
 }
 
 /// Which cells a run has hit: for each fault, what the workload was doing while it struck or lasted.

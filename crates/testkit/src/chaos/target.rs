@@ -107,14 +107,14 @@ impl Leasehold {
         Ok(path)
     }
 
-    fn dump(&self, place: &NodePlace) -> Result<NodeLog> {
+    fn dump(&self, place: &NodePlace, others: &[NodeLog]) -> Result<NodeLog> {
         let path = place.folder.join(format!("node-{}.dump", place.id));
         let mut command = Command::new(&self.binary);
         command.args(["debug", "log", "--data-dir"]).arg(&place.data_dir);
         let output = command.stdin(Stdio::null()).stdout(File::create(&path)?).output()?;
         let problems = String::from_utf8_lossy(&output.stderr);
         ensure!(output.status.success(), "`debug log` of node {}: {}: {problems}", place.id, output.status);
-        Ok(NodeLog::read(place.id, BufReader::new(File::open(&path)?))?)
+        Ok(NodeLog::read_beside(place.id, BufReader::new(File::open(&path)?), others)?)
     }
 }
 
@@ -180,7 +180,10 @@ impl Target for Leasehold {
     }
 
     fn logs(&self, nodes: &[NodePlace]) -> Result<Vec<NodeLog>> {
-        let mut logs = nodes.iter().map(|node| self.dump(node)).collect::<Result<Vec<_>>>()?;
+        let mut logs = Vec::new();
+        for node in nodes {
+            logs.push(self.dump(node, &logs)?);
+        }
         NodeLog::share_commits(&mut logs);
         Ok(logs)
     }

@@ -103,7 +103,7 @@ pub struct InvariantLine {
     pub broken: bool,
 }
 
-const INVARIANTS: [Invariant; 11] = [
+const INVARIANTS: [Invariant; 13] = [
     Invariant::C1,
     Invariant::C2,
     Invariant::C3,
@@ -115,6 +115,8 @@ const INVARIANTS: [Invariant; 11] = [
     Invariant::C9,
     Invariant::C11,
     Invariant::C12,
+    Invariant::C13,
+    Invariant::Linearizable,
 ];
 
 impl RunReport {

@@ -7,6 +7,7 @@ mod process;
 mod restarts;
 
 use std::fmt;
+use std::process::ExitStatus;
 
 use anyhow::Result;
 use rand::rngs::StdRng;
@@ -16,6 +17,7 @@ use tokio::net::TcpStream;
 use super::arena::Arena;
 use super::fault::{Fault, Occupies, Role};
 use super::net::Host;
+use super::node::ending;
 use super::plan::Step;
 use crate::clock::Moment;
 use files::Refusal;
@@ -207,6 +209,12 @@ impl Active {
                 if matches!(self.step.fault, Fault::FsyncFails | Fault::FsyncSlow) {
                     files::fsync_again(arena, id).await;
                 }
+                if matches!(self.step.fault, Fault::FsyncFails | Fault::DiskFull) {
+                    // It may be about to stop because of it, for as long as an orderly end takes.
+                    let ended = arena.node(id).ended()?.map_or("it had not ended yet".to_owned(), node_ended);
+                    self.notes.push(ended);
+                    arena.node(id).kill()?;
+                }
                 process::revive_node(arena, id, &mut self.notes)
             }
             (_, Victim::Client(number)) => process::revive_client(arena, number),
@@ -218,6 +226,10 @@ impl Active {
             }
         }
     }
+}
+
+fn node_ended(status: ExitStatus) -> String {
+    format!("it had ended: {}", ending(status))
 }
 
 /// How much longer than planned a fault lasts whose victim has something to do first.
