@@ -6,8 +6,8 @@ use rand::seq::SliceRandom as _;
 
 use super::Patch;
 
-/// Tiers whose tests end within seconds.
-const QUICK: [&str; 4] = ["state-machine", "reference", "consensus", "client"];
+/// Tiers whose tests end within seconds, and which need hardly anything built that a workspace has not.
+const QUICK: [&str; 3] = ["state-machine", "reference", "consensus"];
 
 /// `count` of the patches that are known to be caught quickly, chosen by the name of a commit: the same for the same commit, and
 /// all of them in the course of time.
