@@ -19,7 +19,7 @@ use crate::level::AboveLevel;
 use crate::runtime::spawn_blocking;
 use crate::shared::Shared;
 use crate::types::{
-    BatchBytes, LogId, Member, Membership, Outcomes, StoredMembership, TypeConfig, decode_membership, entry_id, log_id,
+    BatchBytes, LogId, Member, Outcomes, StoredMembership, TypeConfig, decode_membership, entry_id, log_id,
 };
 
 /// How long one entry waits for a snapshot that holds the checkpoint for too long.
