@@ -10,7 +10,8 @@ use openraft::storage::{IOFlushed, RaftLogReader, RaftLogStorage};
 use openraft::type_config::TypeConfigExt as _;
 use tempfile::TempDir;
 
-use super::LogStore;
+use super::mark::MarkFile;
+use super::{LogStore, StoredLogId, WalState, check_against_mark, open_mark};
 use crate::media::Media;
 use crate::types::{BatchBytes, Entry, LeaderId, LogId, TypeConfig, Vote};
 
@@ -187,4 +188,26 @@ async fn another_format_version_is_refused_by_name() {
     leasehold_state_machine::storage::files::write_record(&path, *b"LHRAFTLG", 99, &[]).unwrap();
     let error = LogStore::open(dir.path(), &Media::files()).err().unwrap().to_string();
     assert!(error.contains("99") && error.contains("format"), "{error}");
+}
+
+/// Found by fuzzing: such a log was opened, and the first read of it panicked.
+#[tokio::test]
+async fn a_log_that_ends_before_its_purge_point_is_refused() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("mark");
+    let mark = MarkFile::open(open_mark(&path).unwrap(), &path).unwrap();
+    let id = |index| Some(StoredLogId::from(LogId { leader_id: LEADER, index }));
+    let state = |last, purged| WalState { last, purged, ..WalState::default() };
+    let refused = check_against_mark(&state(id(3), id(4)), &mark).unwrap_err();
+    assert!(refused.to_string().contains("was purged through"), "{refused}");
+    assert!(check_against_mark(&state(None, id(4)), &mark).is_err());
+    assert!(check_against_mark(&state(id(4), id(4)), &mark).is_ok());
+}
+
+#[tokio::test]
+async fn nothing_is_read_of_a_range_that_ends_before_it_begins() {
+    let dir = TempDir::new().unwrap();
+    filled(dir.path()).await;
+    let log = LogStore::open(dir.path(), &Media::files()).unwrap();
+    assert_eq!(log.read(7, 3, usize::MAX).unwrap(), []);
 }

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use leasehold_state_machine::{
-    Batch, Bounds, Effects, EntryId, EventKind, FencingToken, LeaderStamp, LogTime, Mode, Operation, StateMachine,
+    Batch, Bounds, Effects, EntryId, EventKind, FencingToken, LeaderStamp, LogTime, Mode, Occupant, Operation,
+    StateMachine,
 };
 
 /// A state machine that is watched, and beside it what a checkpoint and a restart would make of it.
@@ -78,7 +79,9 @@ impl Watched {
             for lock in self.machine.locks(namespace, "", None, usize::MAX) {
                 let modes: Vec<Mode> = lock.holders.iter().map(|holder| holder.mode).collect();
                 assert!(may_hold_together(&modes), "{}: {modes:?}", lock.name);
-                assert!(!modes.is_empty() || lock.waiter_count > 0 || lock.delay_left_ms > 0, "{} is idle", lock.name);
+                // In its last millisecond a delay has 0 ms left, and is there.
+                let delayed = matches!(self.machine.occupant(namespace, &lock.name), Occupant::Delayed { .. });
+                assert!(!modes.is_empty() || lock.waiter_count > 0 || delayed, "{} is idle", lock.name);
                 for holder in &lock.holders {
                     assert!(Some(holder.token) <= self.last_token, "{} was never granted", holder.token);
                 }
