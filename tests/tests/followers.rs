@@ -8,6 +8,7 @@ use leasehold_proto::dapr::unlock_response::Status;
 use leasehold_proto::dapr::{TryLockRequest, UnlockRequest};
 use leasehold_testkit::cluster::{Cluster, ClusterOptions};
 use leasehold_tests::alone;
+use tonic::transport::Endpoint;
 
 const STORE: &str = "lockstore";
 /// A follower that answers too early is ahead of its leader's next message in nearly all of them.
@@ -45,8 +46,8 @@ async fn an_unlock_by_owner_through_a_follower_finds_what_was_locked_through_the
     let config = vec!["[[dapr.stores]]".into(), format!("name = \"{STORE}\""), "app-id = \"default\"".into()];
     let cluster = Cluster::start(ClusterOptions { config, ..ClusterOptions::default() }).await?;
     let (leader, follower) = ends(&cluster).await?;
-    let mut leader = DaprClient::connect(format!("http://{leader}")).await?;
-    let mut follower = DaprClient::connect(format!("http://{follower}")).await?;
+    let mut leader = DaprClient::new(Endpoint::from_shared(format!("http://{leader}"))?.connect().await?);
+    let mut follower = DaprClient::new(Endpoint::from_shared(format!("http://{follower}"))?.connect().await?);
     for round in 0..ROUNDS {
         let (store_name, resource_id, lock_owner) = (STORE.to_owned(), format!("r-{round}"), "me".to_owned());
         let lock = TryLockRequest {

@@ -10,8 +10,8 @@ use leasehold_failpoints::{Kind, POINTS};
 const CRATES: [&str; 4] = ["state-machine", "consensus", "frontend", "leasehold"];
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
+    for entry in fs::read_dir(folder).expect("the sources are readable") {
+        let path = entry.expect("the sources are readable").path();
         if path.is_dir() {
             sources(&path, found);
         } else if path.extension().is_some_and(|extension| extension == "rs") {
@@ -28,9 +28,9 @@ fn used() -> BTreeMap<(String, String), usize> {
     }
     let mut used = BTreeMap::new();
     for file in files {
-        let text = fs::read_to_string(file).unwrap();
+        let text = fs::read_to_string(file).expect("the sources are readable");
         for (at, start) in text.match_indices("failpoint!(") {
-            let arguments = text[at + start.len()..].split_once(')').unwrap().0;
+            let arguments = text[at + start.len()..].split_once(')').expect("the sources are readable").0;
             let (name, kind) = arguments.split_once(',').unwrap_or((arguments, ""));
             let name = name.trim().trim_matches('"').to_owned();
             *used.entry((name, kind.trim().to_owned())).or_default() += 1;
