@@ -15,7 +15,6 @@ mod formation;
 mod forward;
 mod identity;
 mod leader_clock;
-mod leader_loss;
 mod leadership;
 mod level;
 mod log_store;
