@@ -1,5 +1,6 @@
 //! What happens at a failpoint of this process.
 #![cfg(feature = "failpoints")]
+#![allow(clippy::unwrap_used)]
 
 use leasehold_failpoints::failpoint;
 use leasehold_failpoints::registry::{self, Status};

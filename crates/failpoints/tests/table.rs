@@ -1,5 +1,6 @@
 //! The list of failpoints is what the sources have: a name that is used is listed (or does not compile), one that is listed is
 //! used, once.
+#![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
 use std::fs;

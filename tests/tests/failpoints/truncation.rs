@@ -19,6 +19,10 @@ async fn at_every_step_of_cutting_the_log_back() -> Result<()> {
             failpoints.set(point, effect.action()).await?;
             // The leader goes on writing, and nobody hears of it.
             failpoints.set("peer_append::send::before", "pause").await?;
+            let appended = || async { failpoints.hits("log::append::after").await.ok() };
+            let before = eventually(PATIENCE, "the leader answers", appended).await?;
+            let more = || async { appended().await.filter(|now| *now > before) };
+            eventually(PATIENCE, "the leader appends what nobody hears of", more).await?;
             let others: Vec<String> = followers.iter().map(|id| lane.run.cluster.node(*id).client_address()).collect();
             let elected = || async {
                 for address in &others {
