@@ -87,6 +87,8 @@ struct Life {
     entries: BTreeMap<u64, Entry>,
     next: u64,
     term: u64,
+    /// What is committed is never cut back.
+    committed: Option<u64>,
     expected: Expected,
 }
 
@@ -96,7 +98,7 @@ impl Life {
         let log = open(dir.path()).unwrap();
         let random = StdRng::seed_from_u64(seed);
         let (entries, expected) = (BTreeMap::new(), Expected::default());
-        Self { random, seed, dir, log, entries, next: 0, term: 1, expected }
+        Self { random, seed, dir, log, entries, next: 0, term: 1, committed: None, expected }
     }
 
     fn leader(&self) -> LeaderId {
@@ -148,7 +150,7 @@ impl Life {
 
     /// As a follower does for a new leader: never without a later term.
     async fn cut_back(&mut self) {
-        let first = self.expected.purged.map_or(0, |index| index + 1);
+        let first = self.expected.purged.max(self.committed).map_or(0, |index| index + 1);
         if self.next <= first {
             return;
         }
@@ -174,8 +176,9 @@ impl Life {
     }
 
     async fn commit(&mut self) {
-        let last = self.entries.last_key_value().map(|(_, entry)| entry.log_id);
-        self.log.save_committed(last).await.unwrap();
+        let Some((index, entry)) = self.entries.iter().nth(self.random.random_range(0..4)) else { return };
+        self.committed = self.committed.max(Some(*index));
+        self.log.save_committed(Some(entry.log_id)).await.unwrap();
     }
 
     /// Stops and starts, in good order.
