@@ -4,10 +4,10 @@ use std::fs::{self, File};
 use std::io::BufWriter;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, ensure};
-use leasehold_testkit::checker::{Evidence, Invariant, Report, check};
-use leasehold_testkit::clock::random_seed;
-use leasehold_testkit::cluster::{Cluster, ClusterOptions};
+use anyhow::{Result, ensure};
+use leasehold_testkit::checker::{Ending, Evidence, Invariant, Report, check, check_progress};
+use leasehold_testkit::clock::{Moment, random_seed};
+use leasehold_testkit::cluster::{Cluster, ClusterOptions, PATIENCE};
 use leasehold_testkit::history::Recorder;
 use leasehold_testkit::workload::{Workload, WorkloadOptions};
 use tokio::sync::{Mutex, MutexGuard};
@@ -45,7 +45,7 @@ pub struct Run {
     name: String,
     seed: u64,
     all_kinds: bool,
-    _alone: MutexGuard<'static, ()>,
+    _alone: Option<MutexGuard<'static, ()>>,
 }
 
 impl Run {
@@ -57,6 +57,20 @@ impl Run {
     /// The same with other settings of the cluster.
     pub async fn start_with(program: &str, test: &str, options: ClusterOptions) -> Result<Self> {
         let alone = alone().await;
+        Self::begin(program, test, options, Some(alone)).await
+    }
+
+    /// The same beside other runs: whoever starts several sees to it that they are few.
+    pub async fn start_beside(program: &str, test: &str, options: ClusterOptions) -> Result<Self> {
+        Self::begin(program, test, options, None).await
+    }
+
+    async fn begin(
+        program: &str,
+        test: &str,
+        options: ClusterOptions,
+        alone: Option<MutexGuard<'static, ()>>,
+    ) -> Result<Self> {
         let seed = seed(program, test);
         let cluster = Cluster::start(options).await?;
         let recorder = Recorder::new();
@@ -111,18 +125,36 @@ impl Run {
         self.judge(Some(gone), shown).await
     }
 
+    /// Ends the run and tells what the checker says, whatever that is: for runs that must be found out.
+    pub async fn verdict(mut self) -> Result<Report> {
+        Ok(check(&self.evidence(None).await?.0))
+    }
+
     #[expect(clippy::print_stderr, reason = "what a run did belongs to its output")]
-    async fn judge(mut self, gone: Option<u64>, shown: &[Invariant]) -> Result<()> {
-        self.progress().await.context("after the faults")?;
+    async fn evidence(&mut self, gone: Option<u64>) -> Result<(Evidence, Ending)> {
+        let (healed, granted) = (Moment::now(), self.workload.granted());
+        // Whether it was enough is for the checker to say.
+        if let Err(error) = self.progress().await {
+            eprintln!("{}: after the faults: {error:#}", self.name);
+        }
+        let fresh = self.workload.granted() - granted;
         let history = self.workload.finish().await;
         let counts = history.counts();
         eprintln!("{}: {} records: {counts:?}", self.name, history.records.len());
         let missing: Vec<_> = counts.iter().filter(|(_, count)| **count == 0).map(|(kind, _)| *kind).collect();
         ensure!(!self.all_kinds || missing.is_empty(), "the workload never came to {missing:?}");
         self.cluster.wait_all_applied().await?;
+        let ending = self.cluster.ending(healed, 2 * PATIENCE, fresh).await;
         let nodes = self.cluster.stop_and_dump(gone)?;
-        let evidence = Evidence { history, nodes, ..Evidence::default() };
-        let report = check(&evidence);
+        Ok((Evidence { history, nodes, ..Evidence::default() }, ending))
+    }
+
+    #[expect(clippy::print_stderr, reason = "what a run did belongs to its output")]
+    async fn judge(mut self, gone: Option<u64>, shown: &[Invariant]) -> Result<()> {
+        let (evidence, ending) = self.evidence(gone).await?;
+        let mut report = check(&evidence);
+        check_progress(&ending, &mut report);
+        eprintln!("{report}");
         let shows = shown.iter().all(|invariant| report.checked(*invariant) > 0);
         if report.is_clean() && shows {
             return Ok(());

@@ -1,5 +1,12 @@
 //! What is kept of the fuzz targets' inputs, run without a fuzzer. Targets of private decoders are run by their own crates.
 
+#![allow(
+    unreachable_pub,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "the targets' sources are the fuzz workspace's"
+)]
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 

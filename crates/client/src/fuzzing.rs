@@ -89,7 +89,9 @@ async fn call(client: &Client, kind: u8) -> Result<(), Error> {
         }
         4 => drop(client.release("a", token).await?),
         5 => drop(client.release_all(&[("a".into(), token), ("b".into(), token)], true).await?),
-        6 => drop(client.renew(&lease, Some(Duration::from_secs(1))).await?),
+        6 => {
+            client.renew(&lease, Some(Duration::from_secs(1))).await?;
+        }
         7 => drop(client.close_lease(&lease).await?),
         8 => {
             let session = client.session().open().await?;

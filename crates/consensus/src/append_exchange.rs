@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use futures_util::{Stream, StreamExt, stream};
+use leasehold_failpoints::failpoint;
 use leasehold_proto::peer as pb;
 use openraft::raft::{AppendEntriesRequest, StreamAppendResult};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -45,6 +46,7 @@ impl AppendExchange {
     {
         let (sent, end) = (Arc::clone(&self.progress), Arc::clone(&self.progress));
         let requests = input.map(move |request| {
+            failpoint!("peer_append::send::before", pass);
             sent.due.fetch_add(1, Ordering::AcqRel);
             Some(convert::append_to_pb(request))
         });
@@ -75,6 +77,7 @@ impl AppendExchange {
         match answer {
             Ok(Some(response)) => {
                 self.progress.due.fetch_sub(1, Ordering::AcqRel);
+                failpoint!("peer_append::answer::after", pass);
                 Some(convert::append_result_from_pb(response).map_err(broken))
             }
             Ok(None) if self.is_complete() => None,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt};
+use leasehold_failpoints::failpoint;
 use leasehold_state_machine::storage::{SnapshotError, SnapshotFile};
 use leasehold_state_machine::{EntryId, StateMachine, codec};
 use openraft::entry::EntryPayload;
@@ -168,10 +169,13 @@ impl RaftStateMachine<TypeConfig> for Applier {
         while let Some(next) = entries.next().await {
             let (entry, responder) = next?;
             self.yield_to_snapshot().await?;
+            failpoint!("apply::entry::before")?;
             let outcomes = self.apply_entry(entry.log_id, &entry.payload)?;
+            failpoint!("apply::entry::after")?;
             self.shared.applied.send_replace(entry.log_id.index);
             if let Some(responder) = responder {
                 responder.send(outcomes);
+                failpoint!("apply::answer::after", pass);
             }
         }
         Ok(())
@@ -186,6 +190,7 @@ impl RaftStateMachine<TypeConfig> for Applier {
         meta: &SnapshotMetaOf<TypeConfig>,
         snapshot: SnapshotFile,
     ) -> Result<(), io::Error> {
+        failpoint!("install::snapshot::before")?;
         let index = meta.last_log_id.map_or(0, |id| id.index);
         let shared = Arc::clone(&self.shared);
         let file = snapshot.clone();
@@ -194,16 +199,19 @@ impl RaftStateMachine<TypeConfig> for Applier {
         self.shared.level.check_tables("snapshot", &snapshot.path, head.level).map_err(unsupported)?;
         // The file is durable already: a crash from here on finds it, whatever became of the checkpoint.
         let swap = move |state| {
+            failpoint!("install::tables::before", pass);
             let mut tables = shared.state.write();
             *tables = state;
             shared.positions.lock().clear();
             let tables = RwLockWriteGuard::downgrade(tables);
             shared.observer.reset(&tables);
             shared.publish(&tables);
+            failpoint!("install::tables::after", pass);
         };
         self.checkpointer.install(snapshot.clone(), swap).await?;
         self.shared.applied.send_replace(index);
         self.snapshots.keep(snapshot).await?;
+        failpoint!("install::snapshot::after")?;
         tracing::info!(log_index = index, "installed a snapshot");
         Ok(())
     }
@@ -217,6 +225,7 @@ impl RaftSnapshotBuilder<TypeConfig> for Applier {
     type SnapshotData = SnapshotFile;
 
     async fn build_snapshot(&mut self) -> Result<SnapshotOf<TypeConfig, SnapshotFile>, io::Error> {
+        failpoint!("snapshot::build::before")?;
         self.checkpointer.checkpoint_now().await?;
         let dir = self.snapshots.dir.clone();
         let checkpoint = self.checkpointer.checkpoint().clone();
@@ -229,6 +238,11 @@ impl RaftSnapshotBuilder<TypeConfig> for Applier {
         let file = file.map_err(|error: SnapshotError| io::Error::other(error))?;
         self.snapshots.keep(file.clone()).await?;
         tracing::info!(log_index = file.head.last.map(|id| id.index), bytes = file.bytes, "wrote a snapshot");
+        failpoint!("snapshot::build::after")?;
         as_snapshot(file)
     }
 }
+
+#[cfg(test)]
+#[path = "applier_tests.rs"]
+mod tests;

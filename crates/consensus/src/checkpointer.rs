@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use leasehold_failpoints::failpoint;
 use leasehold_state_machine::StateMachine;
 use leasehold_state_machine::storage::{Checkpoint, SnapshotFile};
 use tokio::sync::Mutex;
@@ -59,7 +60,9 @@ impl Checkpointer {
         }
         // Until the rows are written they are nowhere but here: a failure, or a caller that goes away, breaks the chain.
         *broken = true;
+        failpoint!("checkpoint::take::before")?;
         let changes = self.shared.state.write().take_changes();
+        failpoint!("checkpoint::take::after")?;
         let checkpoint = self.checkpoint.clone();
         spawn_blocking(move || checkpoint.write(changes)).await.map_err(io::Error::other)?.map_err(io::Error::other)?;
         *broken = false;
@@ -72,8 +75,11 @@ impl Checkpointer {
         *broken = true;
         let checkpoint = self.checkpoint.clone();
         let work = move || -> io::Result<StateMachine> {
+            failpoint!("install::load::before")?;
             let state = file.load().map_err(io::Error::other)?;
+            failpoint!("install::load::after")?;
             checkpoint.install(&file).map_err(io::Error::other)?;
+            failpoint!("install::checkpoint::after")?;
             Ok(state)
         };
         swap(spawn_blocking(work).await.map_err(io::Error::other)??);

@@ -1,6 +1,9 @@
 //! Real time: the only module of a server process that reads it.
 
+mod steered;
+
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +26,13 @@ impl Clock {
     #[must_use]
     pub fn system() -> Self {
         Self(Arc::new(SystemTime))
+    }
+
+    /// The clocks of the operating system, faster, slower or apart, as a file says: for tests of what clocks may do. One line,
+    /// `RATE_PPM WALL_OFFSET_S`: whole numbers within bounds, looked at many times a second. Fails where it says
+    /// something else from the start.
+    pub fn steered(file: &Path) -> std::io::Result<Self> {
+        steered::SteeredTime::follow(file).map(|source| Self(source))
     }
 
     /// Another source of time.

@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::judgement::{Comparison, compare};
 pub(crate) use self::positions::Positions;
-use self::suspicion::{Suspicion, Verdict};
+use self::suspicion::{Hashes, Suspicion, Verdict};
 use crate::shared::Shared;
 use crate::transport::{Purpose, Transport};
 use crate::types::{Member, Raft};
@@ -35,8 +35,6 @@ use crate::types::{Member, Raft};
 const ROUND: Duration = Duration::from_secs(2);
 /// A member that does not answer within this is asked again in the next round.
 const ASK_TIMEOUT: Duration = Duration::from_millis(500);
-
-type Hashes = BTreeMap<u64, u128>;
 
 /// How the comparisons with one member went.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -107,8 +105,9 @@ impl Detector {
         let own = self.own_hashes();
         self.compare_all(&own, &answers);
         let index = self.suspicion.as_ref()?.index();
-        let said = self.ask_about(index, &members).await;
-        match self.suspicion.as_mut()?.decide(self.own, &voters, said) {
+        let mut said = self.ask_about(index, &members).await;
+        said.insert(self.own, own.into_iter().filter(|(known, _)| *known >= index).collect());
+        match self.suspicion.as_mut()?.decide(self.own, &voters, &said) {
             Verdict::Wait => None,
             Verdict::GoOn => {
                 // Those that differ find the same, and stop.
@@ -150,11 +149,11 @@ impl Detector {
         join_all(asked).await.into_iter().filter_map(|(id, hashes)| Some((id, hashes?))).collect()
     }
 
-    /// The hash of every member after one entry, where they know it.
-    async fn ask_about(&self, index: u64, members: &BTreeMap<u64, Member>) -> Hashes {
+    /// The hashes of every member from one entry on.
+    async fn ask_about(&self, index: u64, members: &BTreeMap<u64, Member>) -> BTreeMap<u64, Hashes> {
         let asked = members.iter().map(|(id, member)| async {
             let hashes = self.ask(*id, member, index.saturating_sub(1)).await?;
-            Some((*id, *hashes.get(&index)?))
+            Some((*id, hashes))
         });
         join_all(asked).await.into_iter().flatten().collect()
     }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use leasehold_failpoints::failpoint;
 use leasehold_platform::random;
 use leasehold_proto::peer as pb;
 use leasehold_state_machine::{ClusterId, LEVEL_FIRST};
@@ -71,6 +72,7 @@ impl Formation {
         let mut answers = BTreeMap::new();
         let mut silent = Vec::new();
         for (id, address) in self.options.peers.iter().filter(|(id, _)| **id != own.node_id) {
+            failpoint!("formation::ask::before", pass);
             match self.ask(address).await {
                 Ok(answer) if answer.node_id != *id => {
                     return Step::Refused(format!(
@@ -138,7 +140,10 @@ impl Formation {
             members.insert(*id, Member { peer_address: address.clone(), client_address, incarnation, level_max });
         }
         tracing::info!(%cluster, members = members.len(), "forming the cluster");
-        match self.raft.initialize(members).await {
+        failpoint!("formation::initialize::before", pass);
+        let initialized = self.raft.initialize(members).await;
+        failpoint!("formation::initialize::after", pass);
+        match initialized {
             Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => Step::Formed,
             Err(error) => Step::Wait(format!("the cluster cannot be formed yet: {error}")),
         }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use leasehold_failpoints::failpoint;
 use leasehold_proto::peer as pb;
 use leasehold_state_machine::codec;
 use parking_lot::Mutex;
@@ -100,13 +101,17 @@ async fn run_stream(transport: Arc<Transport>, leader: u64, member: Member, mut 
                     return;
                 }
                 for message in pack(&mut buffer, &mut owed, &mut next_id) {
+                    failpoint!("peer_forward::send::before", pass);
                     if send.send(message).await.is_err() {
                         return;
                     }
                 }
             }
             answer = outcomes.message() => match answer {
-                Ok(Some(message)) => settle(message, &mut owed),
+                Ok(Some(message)) => {
+                    failpoint!("peer_forward::answer::after", pass);
+                    settle(message, &mut owed);
+                }
                 Ok(None) => return,
                 Err(status) => {
                     tracing::debug!(leader, %status, "the forward stream broke");

@@ -1,7 +1,9 @@
 //! Who a data folder belongs to: node id, the folder's random incarnation, and the cluster it joined.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
+use leasehold_failpoints::failpoint;
 use leasehold_platform::random;
 use leasehold_state_machine::storage::files::{self, RecordError};
 use leasehold_state_machine::{ClusterId, codec};
@@ -51,7 +53,10 @@ impl IdentityFile {
                     )));
                 }
                 let identity = Identity { node_id, incarnation: random::rng().random(), cluster: None };
+                let io = |error: io::Error| data(format!("{}: {error}", path.display()));
+                failpoint!("identity::create::before").map_err(io)?;
                 write(&path, &identity).map_err(|error| data(format!("{}: {error}", path.display())))?;
+                failpoint!("identity::create::after").map_err(io)?;
                 identity
             }
         };
@@ -77,8 +82,11 @@ impl IdentityFile {
             return Ok(known);
         }
         let joined = Identity { cluster: Some(cluster), ..*current };
+        let io = |source| RecordError::Io { path: self.path.clone(), source };
+        failpoint!("identity::join::before").map_err(io)?;
         write(&self.path, &joined)?;
         *current = joined;
+        failpoint!("identity::join::after").map_err(io)?;
         tracing::info!(%cluster, "joined a cluster");
         Ok(cluster)
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{Stream, stream};
+use leasehold_failpoints::failpoint;
 use leasehold_proto::peer as pb;
 use leasehold_state_machine::storage::SnapshotFile;
 use openraft::base::{BoxFuture, BoxStream};
@@ -141,8 +142,12 @@ impl PeerLink {
         let message = convert::vote_request_to_pb(&request, pre_vote);
         let message = self.transport.request(self.target, &self.member, message);
         let within = option.soft_ttl().max(VOTE_TIMEOUT_MIN);
+        failpoint!("peer_vote::send::before", pass);
         match tokio::time::timeout(within, client.vote(message)).await {
-            Ok(Ok(response)) => convert::vote_response_from_pb(response.into_inner()).map_err(broken),
+            Ok(Ok(response)) => {
+                failpoint!("peer_vote::answer::after", pass);
+                convert::vote_response_from_pb(response.into_inner()).map_err(broken)
+            }
             Ok(Err(status)) => Err(unreachable(&status)),
             Err(_) => {
                 self.forget();
@@ -233,6 +238,7 @@ impl NetSnapshot<TypeConfig> for PeerLink {
     ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
         let mut client = self.client().map_err(|status| unreachable(&status))?;
         let file = snapshot.snapshot;
+        failpoint!("peer_snapshot::send::before", pass);
         let head = pb::SnapshotHead { vote: Some(convert::vote_to_pb(vote)) };
         let (send, receive) = mpsc::channel(CHUNKS_IN_FLIGHT);
         let request = self.transport.request(self.target, &self.member, ReceiverStream::new(receive));
@@ -241,6 +247,7 @@ impl NetSnapshot<TypeConfig> for PeerLink {
             let (sent, answer) = tokio::join!(sending, client.install_snapshot(request));
             let response = answer.map_err(|status| unreachable(&status))?.into_inner();
             sent?;
+            failpoint!("peer_snapshot::answer::after", pass);
             let vote = convert::vote_from_pb(response.vote).map_err(broken)?;
             Ok(SnapshotResponse::new(vote))
         };
@@ -275,6 +282,7 @@ async fn send_chunks(file: SnapshotFile, head: pb::SnapshotHead, send: Chunks) -
         if chunk.is_empty() {
             return Ok(());
         }
+        failpoint!("peer_snapshot::chunk::before", pass);
         let sending = send.send(part(pb::snapshot_chunk::Part::Data(Bytes::from(chunk))));
         tokio::time::timeout(CHUNK_TIMEOUT, sending).await.map_err(broken)?.map_err(closed)?;
     }

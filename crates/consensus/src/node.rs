@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use leasehold_failpoints::failpoint;
 use leasehold_platform::net::Listener;
 use leasehold_state_machine::{Event, LogTime, Operation, Outcome, SetLevel, StateMachine};
 use openraft::async_runtime::WatchReceiver as _;
@@ -25,6 +26,7 @@ use crate::errors::{ReadError, StartError, StopReason};
 use crate::formation::Formation;
 use crate::forward::Forwarder;
 use crate::identity::IdentityFile;
+use crate::leader_loss::LeaderLoss;
 use crate::leadership::Leadership;
 use crate::log_store::LogStore;
 use crate::network::Network;
@@ -278,14 +280,17 @@ impl Node {
         if raft.is_err() {
             tracing::warn!("raft did not stop in time");
         }
+        failpoint!("stop::checkpoint::before", pass);
         match tokio::time::timeout(SHUTDOWN_STEP_MAX, parts.checkpointer.finish()).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%error, "no last checkpoint; the log has it all"),
             Err(_) => tracing::warn!("the last checkpoint took too long; the log has it all"),
         }
+        failpoint!("stop::log::before", pass);
         if !matches!(tokio::time::timeout(SHUTDOWN_STEP_MAX, parts.log.close()).await, Ok(Ok(()))) {
             tracing::warn!("the log could not be synced at the end");
         }
+        failpoint!("stop::log::after", pass);
         parts.stop_with(StopReason::Shutdown);
         let tasks = std::mem::take(&mut *parts.tasks.lock());
         if tokio::time::timeout(SHUTDOWN_STEP_MAX, join_all(tasks)).await.is_err() {
@@ -356,11 +361,14 @@ impl Parts {
     }
 
     fn serve_peers(self: &Arc<Self>, listener: Listener, snapshots: Arc<Snapshots>) {
+        let dialer = self.options.dialer.clone();
+        let leader_loss = LeaderLoss::start(self.raft.clone(), Arc::clone(&self.leadership), dialer, self.stop.clone());
         let service = PeerService {
             raft: self.raft.clone(),
             shared: Arc::clone(&self.shared),
             identity: Arc::clone(&self.identity),
             leadership: Arc::clone(&self.leadership),
+            leader_loss,
             proposer: self.proposer.clone(),
             snapshots,
             receiving: Arc::default(),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt};
+use leasehold_failpoints::failpoint;
 use leasehold_platform::net::Listener;
 use leasehold_proto::peer as pb;
 use leasehold_proto::peer::peer_server::{Peer, PeerServer};
@@ -23,6 +24,7 @@ use crate::convert::{self, Malformed};
 use crate::divergence;
 use crate::forward;
 use crate::identity::IdentityFile;
+use crate::leader_loss::LeaderLoss;
 use crate::leadership::Leadership;
 use crate::proposer::{COMMAND_BYTES_MAX, Fate, Proposal, ProposerHandle, Reply};
 use crate::read_index;
@@ -48,6 +50,7 @@ pub(crate) struct PeerService {
     pub(crate) shared: Arc<Shared>,
     pub(crate) identity: Arc<IdentityFile>,
     pub(crate) leadership: Arc<Leadership>,
+    pub(crate) leader_loss: Arc<LeaderLoss>,
     pub(crate) proposer: ProposerHandle,
     pub(crate) snapshots: Arc<Snapshots>,
     /// One snapshot is received at a time.
@@ -154,6 +157,7 @@ impl PeerService {
         let file = blocking(move || receiver.finish()).await?;
         let snapshot = applier::as_snapshot(file).map_err(|error| Status::internal(error.to_string()))?;
         let response = self.raft.install_full_snapshot(vote, snapshot).await.map_err(fatal)?;
+        failpoint!("peer_snapshot::answer::before", pass);
         Ok(pb::InstallSnapshotResponse { vote: Some(convert::vote_to_pb(response.vote)) })
     }
 }
@@ -210,7 +214,7 @@ impl Peer for PeerService {
         request: Request<Streaming<pb::AppendRequest>>,
     ) -> Result<Response<Self::AppendStream>, Status> {
         self.check(request.metadata())?;
-        let shared = Arc::clone(&self.shared);
+        let (shared, leader_loss) = (Arc::clone(&self.shared), Arc::clone(&self.leader_loss));
         let requests = request.into_inner().scan((), move |(), message| {
             shared.note_leader_contact();
             // The first bad message ends the stream.
@@ -220,13 +224,17 @@ impl Peer for PeerService {
                     .ok(),
                 Err(status) => {
                     tracing::debug!(%status, "an append stream broke");
+                    leader_loss.stream_broke();
                     None
                 }
             })
         });
         let answers = self.raft.stream_append(requests).take_until(self.stop.clone().cancelled_owned());
         let answers = answers.map(|result| match result {
-            Ok(result) => Ok(convert::append_result_to_pb(result)),
+            Ok(result) => {
+                failpoint!("peer_append::answer::before", pass);
+                Ok(convert::append_result_to_pb(result))
+            }
             Err(error) => Err(fatal(error)),
         });
         Ok(Response::new(Box::pin(answers)))
@@ -241,7 +249,9 @@ impl Peer for PeerService {
             let answer = if pre_vote { self.raft.pre_vote(vote).await } else { self.raft.vote(vote).await };
             answer.map_err(fatal)
         };
-        Ok(Response::new(convert::vote_response_to_pb(&self.unless_stopped(answer).await?)))
+        let answer = self.unless_stopped(answer).await?;
+        failpoint!("peer_vote::answer::before", pass);
+        Ok(Response::new(convert::vote_response_to_pb(&answer)))
     }
 
     async fn install_snapshot(
@@ -302,6 +312,7 @@ impl Peer for PeerService {
         let answers = async_stream::stream! {
             let mut settled = Vec::new();
             while fates.recv_many(&mut settled, OUTCOMES_PER_MESSAGE_MAX).await > 0 {
+                failpoint!("peer_forward::answer::before", pass);
                 let outcomes = settled.drain(..).map(|(id, fate)| forward::fate_to_pb(id, fate)).collect();
                 yield Ok(pb::ForwardResponse { outcomes });
             }
@@ -324,6 +335,7 @@ impl Peer for PeerService {
         self.check(request.metadata())?;
         let confirm = async { Ok(read_index::confirm(&self.raft, &self.shared).await) };
         let point = self.unless_stopped(confirm).await?;
+        failpoint!("peer_read_index::answer::before", pass);
         let clock_ms = point.and_then(|point| point.clock).map(|clock| clock.0);
         Ok(Response::new(pb::ReadIndexResponse { index: point.map(|point| point.index), clock_ms }))
     }

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use leasehold_failpoints::failpoint;
 use leasehold_state_machine::{Command, Found, LeaderStamp, Limits, LogTime, Operation, Outcome, codec};
 use openraft::ServerState;
 use openraft::async_runtime::WatchReceiver as _;
@@ -302,7 +303,9 @@ impl Proposer {
             return Ok(false);
         };
         self.last_entry = real;
+        failpoint!("propose::entry::before", pass);
         self.write(at, leader, &commands, replies).await?;
+        failpoint!("propose::entry::after", pass);
         Ok(true)
     }
 

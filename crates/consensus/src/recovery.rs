@@ -3,8 +3,9 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
+use leasehold_failpoints::failpoint;
 use leasehold_state_machine::StateMachine;
-use leasehold_state_machine::storage::{Checkpoint, SnapshotFile};
+use leasehold_state_machine::storage::{Checkpoint, SnapshotFile, files};
 use rustix::fs::FlockOperation;
 
 use crate::StartError;
@@ -32,6 +33,7 @@ impl DataDir {
         let lock = lock.map_err(|error| refuse(&error))?;
         rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive)
             .map_err(|_| refuse(&"another process uses it; stop that one first"))?;
+        failpoint!("recovery::lock::after").map_err(|error| refuse(&error))?;
         Ok(Self { root: root.to_path_buf(), _lock: lock })
     }
 
@@ -61,13 +63,18 @@ pub(crate) struct Recovered {
 pub(crate) async fn recover(dir: &DataDir, media: Media, level_max: u32) -> Result<Recovered, StartError> {
     let (log_dir, checkpoint_dir, snapshot_dir) = (dir.log(), dir.checkpoint(), dir.snapshots());
     let work = move || open_all(&media, &log_dir, &checkpoint_dir, &snapshot_dir, level_max);
-    let recovered = spawn_blocking(work).await.map_err(|error| StartError::Data(error.to_string()))??;
+    let mut recovered = spawn_blocking(work).await.map_err(|error| StartError::Data(error.to_string()))??;
     let (applied, last) = (recovered.state.applied(), recovered.log.last());
     if let Some(applied) = applied
         && last.is_none_or(|last| last.index < applied.index)
     {
         // A follower applies before its own flush, so after a crash the tables can be ahead of the log.
         tracing::warn!(applied = applied.index, last = last.map(|id| id.index), "the log ends before the checkpoint");
+        // What is purged must be in a snapshot: openraft insists on it, and a power cut may take the checkpoint.
+        let (dir, checkpoint) = (dir.snapshots(), recovered.checkpoint.clone());
+        let written = spawn_blocking(move || SnapshotFile::write(&dir, &checkpoint)).await;
+        let written = written.map_err(|error| StartError::Data(error.to_string()))?;
+        recovered.snapshot = written.map_err(|error| StartError::Data(error.to_string()))?.or(recovered.snapshot);
         let purged = recovered.log.purge_through(log_id(applied)).await;
         purged.map_err(|error| StartError::Data(format!("the log cannot be written: {error}")))?;
     }
@@ -83,11 +90,16 @@ fn open_all(
 ) -> Result<Recovered, StartError> {
     let data = |error: &dyn std::fmt::Display| StartError::Data(error.to_string());
     let log = LogStore::open(log_dir, media).map_err(|error| data(&error))?;
+    failpoint!("recovery::log::after").map_err(|error| data(&error))?;
     std::fs::create_dir_all(snapshot_dir).map_err(|error| data(&error))?;
+    // The folders of log and snapshots must be there after a power cut: without them the node would take itself for a new one.
+    files::sync_parent(snapshot_dir).map_err(|error| data(&error))?;
     let snapshot = SnapshotFile::newest(snapshot_dir).map_err(|error| data(&error))?;
+    failpoint!("recovery::snapshot::after").map_err(|error| data(&error))?;
     let purged = log.purged().map(|id| id.index);
     let level = LevelGuard::new(level_max);
     let (checkpoint, state) = open_checkpoint(media.disk(), checkpoint_dir, &level)?;
+    failpoint!("recovery::checkpoint::after").map_err(|error| data(&error))?;
     let state = match choose(state, snapshot.as_ref(), purged)? {
         Source::Checkpoint(state) => *state,
         Source::Nothing => StateMachine::new(),
@@ -95,7 +107,9 @@ fn open_all(
             let head = file.state_head().map_err(|error| data(&error))?;
             level.check_tables("snapshot", &file.path, head.level).map_err(above)?;
             let state = file.load().map_err(|error| data(&error))?;
+            failpoint!("recovery::install::before").map_err(|error| data(&error))?;
             checkpoint.install(file).map_err(|error| data(&error))?;
+            failpoint!("recovery::install::after").map_err(|error| data(&error))?;
             tracing::info!(log_index = index_of(&state), "rebuilt the tables from snapshot {}", file.path.display());
             state
         }
@@ -166,3 +180,7 @@ fn open_checkpoint(
         }
     }
 }
+
+#[cfg(test)]
+#[path = "recovery_tests.rs"]
+mod tests;

@@ -128,6 +128,8 @@ impl Frontend {
         runtime::spawn(follow_leader(node.leader(), Arc::clone(&waits), options.leaderless_max, stop.clone()));
         let node_id = node.id();
         let http_router = http::router(gate.clone(), node.clone());
+        #[cfg(feature = "failpoints")]
+        let http_router = http_router.merge(crate::failpoints::routes());
         let http_router = http_router.merge(dapr::routes(Arc::clone(&locks), gate.clone(), None));
         runtime::spawn(watchman.run(node, stop.clone()));
 

@@ -64,10 +64,8 @@ fn apply(machine: &mut StateMachine, operation: Operation) -> Outcome {
     for event in &effects.events {
         convert::push_watch_events(event, |_| true, &mut events);
     }
-    assert_eq!(
-        v1::WatchResponse::decode(&*v1::WatchResponse { events, ..Default::default() }.encode_to_vec()).is_ok(),
-        true
-    );
+    let watched = v1::WatchResponse { events, ..Default::default() }.encode_to_vec();
+    assert!(v1::WatchResponse::decode(&*watched).is_ok());
     effects.outcomes.remove(0)
 }
 

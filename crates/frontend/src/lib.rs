@@ -10,6 +10,8 @@ mod connect;
 mod convert;
 mod dapr;
 mod error;
+#[cfg(feature = "failpoints")]
+mod failpoints;
 mod frontend;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]

@@ -70,6 +70,9 @@ pub(crate) struct ServeArgs {
     /// Claim to support format levels up to this one only, for rehearsing upgrades (default: what this build supports)
     #[arg(long, env = "LEASEHOLD_LEVEL_MAX", value_name = "LEVEL")]
     level_max: Option<u32>,
+    /// A file that says how the clock goes, for tests: see `Clock::steered`
+    #[arg(long, value_name = "FILE", hide = true)]
+    test_clock: Option<PathBuf>,
     /// How to log, to stderr; LEASEHOLD_LOG filters (default: text)
     #[arg(long, env = "LEASEHOLD_LOG_FORMAT", value_enum)]
     log_format: Option<LogFormat>,
@@ -195,7 +198,12 @@ impl Settings {
             bootstrap: args.bootstrap.or(file.bootstrap).unwrap_or(false),
             level_max: args.level_max.or(file.level_max).unwrap_or(LEVEL_MAX),
             tuning: file.tuning.resolve()?,
-            clock: Clock::system(),
+            clock: match &args.test_clock {
+                Some(file) => {
+                    Clock::steered(file).map_err(|error| ConfigError::new("test-clock", error.to_string()))?
+                }
+                None => Clock::system(),
+            },
             media: Media::files(),
             dialer: Dialer::tcp(),
         };

@@ -18,7 +18,7 @@ mod serve;
 mod verbs;
 
 use cli::{Cli, Verb};
-use exit::Exit;
+use exit::{Exit, Failure};
 
 /// What the program does: reads its command line and runs the verb.
 #[must_use]
@@ -38,8 +38,15 @@ pub fn main() -> ExitCode {
     }
 }
 
-#[tokio::main]
-async fn run(verb: Verb) -> ExitCode {
+fn run(verb: Verb) -> ExitCode {
+    // Not by the macro: that panics where there are no files or threads left for it.
+    match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime.block_on(run_async(verb)),
+        Err(error) => exit::report(Err(Failure::internal(format!("the runtime does not start: {error}")))),
+    }
+}
+
+async fn run_async(verb: Verb) -> ExitCode {
     match verb {
         Verb::Serve(args) => Box::pin(serve::run(args)).await,
         Verb::Dev(args) => Box::pin(dev::run(args)).await,

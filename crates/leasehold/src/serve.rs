@@ -34,6 +34,8 @@ pub(crate) async fn run(args: ServeArgs) -> ExitCode {
 async fn serve(args: ServeArgs) -> Result<Exit, Failure> {
     let settings = Settings::load(args).map_err(|error| Failure::usage(error.to_string()))?;
     logging::init(settings.log_format, LOG_DEFAULT).map_err(Failure::usage)?;
+    #[cfg(feature = "failpoints")]
+    leasehold_failpoints::registry::arm_from_environment().map_err(|error| Failure::usage(error.to_string()))?;
     std::fs::create_dir_all(&settings.node.data_dir).map_err(|error| {
         Failure::usage(format!("data-dir: {} cannot be used: {error}", settings.node.data_dir.display()))
     })?;

@@ -90,6 +90,16 @@ fn until_ready(address: &str) {
 }
 
 #[test]
+fn without_files_to_open_it_says_so_and_does_not_panic() {
+    // Enough for the shell to become the server, too few for its runtime.
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -n 5; exec \"$0\" serve --node-id 1 --peers 1=127.0.0.1:1 --data-dir /nowhere"]);
+    let (code, words) = refusal(command.arg(env!("CARGO_BIN_EXE_leasehold")).stdin(Stdio::null()));
+    assert_eq!(code, 70, "{words}");
+    assert!(words.contains("Too many open files") && !words.contains("panicked"), "{words}");
+}
+
+#[test]
 fn a_port_in_use_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();

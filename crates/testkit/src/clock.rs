@@ -33,6 +33,15 @@ impl Moment {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
 
+    /// The time of day (UTC) that the wall clock showed at this moment, if nobody has set it since, in microseconds: what logs show.
+    #[must_use]
+    pub fn time_of_day_us(self) -> u64 {
+        let ago = u64::try_from(self.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let wall = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
+        let now = wall.tv_sec.unsigned_abs() * 1_000_000 + wall.tv_nsec.unsigned_abs() / 1_000;
+        now.saturating_sub(ago) % (24 * 3600 * 1_000_000)
+    }
+
     /// From this moment until now.
     #[must_use]
     pub fn elapsed(self) -> Duration {

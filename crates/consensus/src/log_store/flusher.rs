@@ -5,6 +5,7 @@
 use std::io;
 use std::sync::Arc;
 
+use leasehold_failpoints::failpoint;
 use openraft::storage::IOFlushed;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
@@ -51,6 +52,7 @@ impl raft_log::Callback for Synced {
 impl Synced {
     /// The sync is done, or failed.
     pub fn report(mut self, result: io::Result<()>) {
+        let result = result.and_then(|()| failpoint!("log::sync::after"));
         let result = result.and_then(|()| self.flusher.note(self.durable, self.cuts));
         for waiting in self.waiting.drain(..) {
             waiting.complete(copy(&result));
@@ -124,6 +126,9 @@ impl Flusher {
     }
 
     fn flush(self: &Arc<Self>, log: &mut dyn Wal) {
+        if !failpoint!("log::flush::before", skip) {
+            return;
+        }
         let mut queue = self.queue.lock();
         let waiting = std::mem::take(&mut queue.waiting);
         if let Some(failed) = &queue.failed {
@@ -148,12 +153,14 @@ impl Flusher {
 
     /// Notes what the log has now, before anybody is told.
     fn note(&self, durable: Mark, cuts: u64) -> io::Result<()> {
+        failpoint!("log::mark::before")?;
         let mut marked = self.marked.lock();
         let known = marked.file.get();
         // The log was cut back while this fsync ran: what it had then says nothing about what it has to have.
         let last = if cuts == marked.cuts { durable.last } else { known.last };
         let mark = Mark { last, vote: durable.vote };
-        if mark.vote == known.vote { marked.file.set(mark) } else { marked.file.set_durably(mark) }
+        if mark.vote == known.vote { marked.file.set(mark) } else { marked.file.set_durably(mark) }?;
+        failpoint!("log::mark::after")
     }
 
     /// To be called before the log is cut back to `last`: from then on no more than that has to be there.

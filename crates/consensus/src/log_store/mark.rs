@@ -10,6 +10,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use leasehold_failpoints::failpoint;
 use raft_log::codeq::{Decode, Encode};
 
 use super::record::{StoredLogId, StoredVote};
@@ -101,6 +102,7 @@ impl MarkFile {
         }
         self.sequence += 1;
         let bytes = encode(self.sequence, mark)?;
+        failpoint!("mark::write::before")?;
         self.file.write_at(&bytes, self.sequence % SLOTS * SLOT_BYTES as u64)?;
         self.mark = mark;
         Ok(())
@@ -112,7 +114,10 @@ impl MarkFile {
             return Ok(());
         }
         self.set(mark)?;
-        self.file.sync()
+        if failpoint!("mark::sync::before", step)? {
+            self.file.sync()?;
+        }
+        failpoint!("mark::sync::after")
     }
 }
 

@@ -11,6 +11,8 @@ pub(crate) mod fuzzing;
 mod mark;
 mod record;
 #[cfg(test)]
+mod sync_tests;
+#[cfg(test)]
 mod tests;
 mod wal;
 
@@ -20,6 +22,7 @@ use std::ops::{Bound, RangeBounds};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use leasehold_failpoints::failpoint;
 use leasehold_state_machine::storage::files;
 use openraft::OptionalSend;
 use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
@@ -81,15 +84,20 @@ impl LogStore {
         let log_dir = dir.join("wal");
         let marker = dir.join(FORMAT_FILE);
         if files::read_record(&marker, FORMAT_MAGIC, FORMAT_VERSION)?.is_none() {
-            if log_dir.exists() {
+            // A folder with nothing in it is what a node left that ended while it made it.
+            if !is_empty(&log_dir).map_err(io)? || dir.join(MARK_FILE).exists() {
                 return Err(io(io::Error::new(io::ErrorKind::InvalidData, format!("{} is missing", marker.display()))));
             }
+            failpoint!("log::create::before").map_err(io)?;
             std::fs::create_dir_all(&log_dir).map_err(io)?;
+            failpoint!("log::create::after").map_err(io)?;
             files::sync_dir(dir).map_err(io)?;
             files::write_record(&marker, FORMAT_MAGIC, FORMAT_VERSION, &[])?;
         }
         let mark_path = dir.join(MARK_FILE);
+        failpoint!("log::open::before").map_err(io)?;
         let log = media.disk().open_log(&log_dir).map_err(io)?;
+        failpoint!("log::open::after").map_err(io)?;
         let mark =
             media.disk().open_mark(&mark_path).and_then(|bytes| MarkFile::open(bytes, &mark_path)).map_err(io)?;
         check_against_mark(&log.state(), &mark).map_err(io)?;
@@ -128,13 +136,24 @@ impl LogStore {
 
     /// Forgets everything through `id`, which may lie beyond the last entry (the checkpoint is ahead of the log).
     pub(crate) async fn purge_through(&self, id: LogId) -> io::Result<()> {
+        failpoint!("recovery::purge::before")?;
         self.log.lock().purge(StoredLogId::from(id))?;
-        self.sync().await
+        self.sync().await?;
+        failpoint!("recovery::purge::after")
     }
 
     /// The last committed id that openraft told, made durable as far as the operating system goes.
     pub(crate) async fn close(&self) -> io::Result<()> {
         self.sync().await
+    }
+}
+
+/// Whether there is no such folder, or nothing in it.
+fn is_empty(dir: &Path) -> io::Result<bool> {
+    match std::fs::read_dir(dir) {
+        Ok(mut entries) => Ok(entries.next().is_none()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+        Err(error) => Err(error),
     }
 }
 
@@ -196,8 +215,11 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 
     async fn save_vote(&mut self, vote: &Vote) -> Result<(), io::Error> {
+        failpoint!("vote::save::before")?;
         self.log.lock().save_vote((*vote).into())?;
-        self.sync().await
+        failpoint!("vote::sync::before")?;
+        self.sync().await?;
+        failpoint!("vote::save::after")
     }
 
     async fn save_committed(&mut self, committed: Option<LogId>) -> Result<(), io::Error> {
@@ -207,7 +229,9 @@ impl RaftLogStorage<TypeConfig> for LogStore {
             && log.state().last.is_some_and(|last| last >= committed)
             && log.state().committed.is_none_or(|known| known < committed)
         {
+            failpoint!("log::commit::before")?;
             log.commit(committed)?;
+            failpoint!("log::commit::after")?;
         }
         Ok(())
     }
@@ -222,7 +246,9 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         I::IntoIter: OptionalSend,
     {
         let mut log = self.log.lock();
+        failpoint!("log::append::before")?;
         log.append(&mut entries.into_iter().map(to_stored))?;
+        failpoint!("log::append::after")?;
         self.flusher.sync(&mut **log, Waiting::Append(callback));
         Ok(())
     }
@@ -234,14 +260,19 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         let from = last.map_or(0, |id| id.index + 1);
         let from = from.max(held.purged.map_or(0, |id| id.index() + 1));
         if held.last.is_some_and(|last| last.index() >= from) {
+            failpoint!("log::truncate::before")?;
             self.flusher.cut_back(last.map(StoredLogId::from).max(held.purged))?;
+            failpoint!("log::cut::after")?;
             log.truncate(from)?;
+            failpoint!("log::truncate::after")?;
         }
         Ok(())
     }
 
     async fn purge(&mut self, id: LogId) -> Result<(), io::Error> {
+        failpoint!("log::purge::before")?;
         self.log.lock().purge(id.into())?;
+        failpoint!("log::purge::after")?;
         let (done, _) = oneshot::channel();
         // Files are removed once the purge is on disk; nobody needs to wait for that.
         self.flusher.sync(&mut **self.log.lock(), Waiting::Task(done));

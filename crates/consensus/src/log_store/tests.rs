@@ -53,6 +53,21 @@ async fn what_was_acknowledged_is_there_after_reopening() {
     assert_eq!(log.read_vote().await.unwrap(), Some(Vote { leader_id: LEADER, committed: true }));
 }
 
+/// A process that was killed between making the folder of its log and saying what that is: it never started again. Found by ending
+/// processes at `log::create::after`.
+#[tokio::test]
+async fn folder_that_was_only_begun_is_made_anew() {
+    let dir = TempDir::new().unwrap();
+    fs::create_dir(dir.path().join("wal")).unwrap();
+    filled(dir.path()).await;
+    drop(LogStore::open(dir.path(), &Media::files()).unwrap());
+    // One that was used is not new, whatever is missing.
+    fs::remove_file(dir.path().join("format")).unwrap();
+    assert!(LogStore::open(dir.path(), &Media::files()).is_err());
+    fs::remove_dir_all(dir.path().join("wal")).unwrap();
+    assert!(LogStore::open(dir.path(), &Media::files()).is_err(), "its mark tells of a log");
+}
+
 #[tokio::test]
 async fn entries_are_readable_before_they_are_durable() {
     let dir = TempDir::new().unwrap();

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use leasehold_failpoints::failpoint;
 use raft_log::RaftLog;
 use raft_log::api::raft_log_writer::RaftLogWriter;
 
@@ -115,6 +116,8 @@ impl Wal for RaftLog<LogTypes> {
     }
 
     fn sync(&mut self, done: Synced) -> io::Result<()> {
-        self.flush(true, Some(done))
+        // Left out, the entries are written and reported as synced.
+        let sync = failpoint!("log::sync::before", step)?;
+        self.flush(sync, Some(done))
     }
 }

@@ -11,7 +11,7 @@ use leasehold_consensus::{ApplyObserver, Node, NodeOptions, StartError, StopReas
 use leasehold_platform::net::Dialer;
 use leasehold_state_machine::{
     Acquire, Event, FencingToken, LEVEL_MAX, LeaseId, LeaseRequest, LockRequest, Mode, OpenSession, Operation, Outcome,
-    RequestId, StateMachine, Wait,
+    Refusal, RequestId, StateMachine, Wait,
 };
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -143,12 +143,15 @@ impl Cluster {
         self.running[&through].submit(operation, deadline_after(SOON)).await
     }
 
-    /// Takes a lock through one node.
+    /// Takes a lock through one node. A first leader leads a moment before it has founded the cluster.
     pub(crate) async fn grant(&mut self, through: u64, name: &str) -> FencingToken {
-        let operation = self.acquire(name);
-        match self.submit(through, operation).await.unwrap() {
-            Outcome::Granted(granted) => granted.grants[0].token,
-            other => panic!("{name} was not granted: {other:?}"),
+        loop {
+            let operation = self.acquire(name);
+            match self.submit(through, operation).await.unwrap() {
+                Outcome::Granted(granted) => return granted.grants[0].token,
+                Outcome::Refused(Refusal::NotFounded) => tokio::time::sleep(Duration::from_millis(5)).await,
+                other => panic!("{name} was not granted: {other:?}"),
+            }
         }
     }
 

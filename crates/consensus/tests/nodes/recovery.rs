@@ -1,5 +1,6 @@
 //! Snapshots, restarts, calls without a quorum.
 
+use std::path::Path;
 use std::time::Duration;
 
 use leasehold_consensus::clock::deadline_after;
@@ -79,6 +80,57 @@ async fn a_checkpoint_that_does_not_open_is_rebuilt() {
     cluster.restart(1).await;
     cluster.grant(1, "next").await;
     assert!(holds(&cluster.running[&1], "held", token));
+}
+
+/// A follower applies what others have on disk before it has it there itself. After a crash its tables were ahead of its log, which was
+/// purged behind a snapshot that did not reach so far: openraft stopped at every start. Found by ending processes at
+/// `recovery::purge::before`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_whose_tables_are_ahead_of_its_log_starts_and_stands_on_a_snapshot() {
+    let mut cluster = Cluster::start(1, Tuning { snapshot_entries: 30, ..Tuning::default() }).await;
+    cluster.leader().await;
+    for index in 0..40 {
+        cluster.grant(1, &format!("lock-{index}")).await;
+    }
+    let data = cluster.data_dir(1);
+    let (log, aside) = (data.join("log"), data.with_extension("aside"));
+    let has_snapshot = async {
+        while std::fs::read_dir(data.join("snapshots")).unwrap().next().is_none() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(SOON, has_snapshot).await.expect("a snapshot is written");
+    // Everything so far was acknowledged, so it is on disk.
+    copy(&log, &aside);
+    let mut tokens = Vec::new();
+    for index in 0..5 {
+        let name = format!("late-{index}");
+        tokens.push((name.clone(), cluster.grant(1, &name).await));
+    }
+    cluster.stop(1).await;
+    std::fs::remove_dir_all(&log).unwrap();
+    copy(&aside, &log);
+    cluster.restart(1).await;
+    cluster.grant(1, "next").await;
+    assert!(tokens.iter().all(|(name, token)| holds(&cluster.running[&1], name, *token)));
+    // The log begins after them; they must not be in the checkpoint alone.
+    cluster.stop(1).await;
+    std::fs::remove_dir_all(data.join("checkpoint")).unwrap();
+    cluster.restart(1).await;
+    cluster.grant(1, "last").await;
+    assert!(tokens.iter().all(|(name, token)| holds(&cluster.running[&1], name, *token)));
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &target)
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
 }
 
 /// A node that was told of an entry once, and then of nothing, knows a leader for two election time-outs: this is longer.

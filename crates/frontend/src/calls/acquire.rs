@@ -1,6 +1,7 @@
 //! Taking locks, at once or after a wait, and giving up.
 
 use leasehold_consensus::SubmitError;
+use leasehold_failpoints::failpoint;
 use leasehold_proto::v1;
 use leasehold_state_machine::{
     Acquire, CancelAcquire, Held, LeaseRequest, LogTime, Operation, Outcome, Wait as WaitMode,
@@ -73,6 +74,7 @@ impl Calls {
             }
         };
         let acquire = validate::acquire(message, namespace, request, lowest, &limits)?;
+        failpoint!("acquire::submit::before", pass);
         let mut guard = self.cancels.guard(request, acquire.attempt, own);
         // Nobody else could ever cancel what was asked under an id that this node made up.
         if outlives_its_call(&acquire) && !guard.is_own() {
@@ -227,6 +229,7 @@ fn outlives_its_call(acquire: &Acquire) -> bool {
 
 /// Something is held as long as the answer is not handed out.
 fn held(response: v1::AcquireResponse, guard: CancelGuard) -> Acquired {
+    failpoint!("grant::answer::before", pass);
     Acquired { response, guard: Some(guard) }
 }
 

@@ -1,6 +1,9 @@
 //! Waits against hand-made events.
 
-use leasehold_state_machine::{LeaseId, LogTime, Revision};
+use leasehold_state_machine::{
+    Acquire, Batch, ClusterId, Command, EntryId, Found, LEVEL_MAX, LeaderStamp, LeaseId, LeaseRequest, Limits,
+    LockRequest, LogTime, Mode, Operation, Revision,
+};
 
 use super::*;
 
@@ -106,4 +109,43 @@ fn a_node_without_leader_ends_its_waits_but_takes_new_ones() {
     waits.adrift();
     assert_eq!(end_of(&mut wait), Some(WaitEnd::Adrift));
     assert!(waits.register(REQUEST, 2).is_ok());
+}
+
+/// A machine that was brought up by a snapshot: `REQUEST` holds a lock in it, and no event tells of that.
+fn snapshot_with_the_grant() -> StateMachine {
+    let command = |operation| Command { principal: None, not_after: None, operation };
+    let found = Found { cluster: ClusterId(1), counter_start: 1, limits: Limits::default(), level: LEVEL_MAX };
+    let acquire = Acquire {
+        request: REQUEST,
+        attempt: 2,
+        lowest_unanswered: 1,
+        namespace: "default".into(),
+        locks: vec![LockRequest { name: "a".into(), mode: Mode::Exclusive }],
+        owner: "me".into(),
+        metadata: String::new(),
+        lease: LeaseRequest::Own { ttl_ms: 10_000 },
+        wait: leasehold_state_machine::Wait::Try,
+        actor: None,
+        lock_delay_ms: 0,
+        value: Default::default(),
+    };
+    let commands = vec![command(Operation::Found(found)), command(Operation::Acquire(acquire))];
+    let mut state = StateMachine::new();
+    let leader = LeaderStamp { term: 1, node: 1 };
+    state.apply(EntryId { leader, index: 1 }, &Batch { at: LogTime(1), stamped_by: leader, commands });
+    state
+}
+
+#[test]
+fn a_grant_that_a_snapshot_skipped_ends_the_wait() {
+    let waits = Waits::new(10);
+    let mut wait = waits.register(REQUEST, 2).unwrap();
+    let mut other = waits.register(RequestId { client: 1, counter: 2 }, 1).unwrap();
+    waits.reset(&snapshot_with_the_grant());
+    let Some(WaitEnd::Granted(granted)) = end_of(&mut wait) else { panic!("the grant was not heard of") };
+    assert_eq!(granted.grants[0].name, "a");
+    assert_eq!(end_of(&mut other), None, "a request that the snapshot does not know is still on its way");
+    let mut earlier = waits.register(REQUEST, 1).unwrap();
+    waits.reset(&snapshot_with_the_grant());
+    assert_eq!(end_of(&mut earlier), Some(WaitEnd::Superseded { by: 2 }));
 }

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use leasehold_failpoints::failpoint;
+
 use super::bounded_batch::BoundedBatch;
 use super::gate::Gate;
 use super::snapshot_format::Head;
-use super::store::Store;
+use super::store::{Store, io_error};
 use super::{
     CheckpointError, ROW_KEY_BYTES_MAX, ROW_VALUE_BYTES_MAX, RowBatch, RowScan, RowStore, SnapshotError, SnapshotFile,
 };
@@ -215,9 +217,11 @@ impl Checkpoint {
     {
         let _writing = self.inner.gate.write();
         let store = &*self.inner.store;
+        failpoint!("checkpoint::replace::before").map_err(|e| io_error(&self.inner.dir, e))?;
         self.inner.replacing.store(true, Ordering::Release);
         store.insert(KEY_REPLACING, &[1])?;
         store.flush()?;
+        failpoint!("checkpoint::replacing::after").map_err(|e| io_error(&self.inner.dir, e))?;
 
         let mut old = store.scan(&[ROW])?;
         let mut next_old = old.next().transpose()?;
@@ -247,10 +251,12 @@ impl Checkpoint {
             batch.remove(old_key)?;
             next_old = old.next().transpose()?;
         }
+        failpoint!("checkpoint::replaced::before").map_err(|e| io_error(&self.inner.dir, e))?;
         batch.remove(KEY_REPLACING.into())?;
         batch.apply()?;
         store.flush()?;
         self.inner.replacing.store(false, Ordering::Release);
+        failpoint!("checkpoint::replace::after").map_err(|e| io_error(&self.inner.dir, e))?;
         Ok(())
     }
 }

@@ -5,6 +5,8 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
+use leasehold_failpoints::failpoint;
+
 /// Greatest payload of a record file, in bytes.
 pub const RECORD_BYTES_MAX: usize = 1 << 20;
 
@@ -53,11 +55,19 @@ pub enum RecordError {
 /// fsync, rename, fsync of the directory.
 pub fn write_atomically(path: &Path, content: &[u8]) -> io::Result<()> {
     let temporary = with_suffix(path, ".tmp");
+    failpoint!("record::create::before")?;
     let mut file = File::create(&temporary)?;
+    failpoint!("record::write::before")?;
     file.write_all(content)?;
-    file.sync_all()?;
+    failpoint!("record::write::after")?;
+    if failpoint!("record::sync::before", step)? {
+        file.sync_all()?;
+    }
+    failpoint!("record::sync::after")?;
     drop(file);
+    failpoint!("record::rename::before")?;
     std::fs::rename(&temporary, path)?;
+    failpoint!("record::rename::after")?;
     sync_parent(path)
 }
 
@@ -71,7 +81,10 @@ pub fn sync_parent(path: &Path) -> io::Result<()> {
 
 /// Makes the entries of a directory durable.
 pub fn sync_dir(dir: &Path) -> io::Result<()> {
-    File::open(dir)?.sync_all()
+    if failpoint!("folder::sync::before", step)? {
+        File::open(dir)?.sync_all()?;
+    }
+    failpoint!("folder::sync::after")
 }
 
 /// `path` with something appended to its last component, extension and all: two files never share a temporary name.

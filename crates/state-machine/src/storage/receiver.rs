@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
+use leasehold_failpoints::failpoint;
+
 use super::snapshot::{FILE_PREFIX, file_name, io_error};
 use super::temporary::TemporaryFile;
 use super::{SnapshotError, SnapshotFile};
@@ -30,7 +32,8 @@ impl SnapshotReceiver {
     /// Appends the next bytes.
     pub fn write_chunk(&mut self, chunk: &[u8]) -> Result<(), SnapshotError> {
         self.bytes += chunk.len() as u64;
-        self.file.write_all(chunk).map_err(io_error(self.temporary.path()))
+        let written = failpoint!("receive::chunk::before").and_then(|()| self.file.write_all(chunk));
+        written.and_then(|()| failpoint!("receive::chunk::after")).map_err(io_error(self.temporary.path()))
     }
 
     /// Bytes received so far: where the next chunk begins.
@@ -44,7 +47,9 @@ impl SnapshotReceiver {
         let Self { dir, cluster, file, temporary, .. } = self;
         let path = temporary.path().to_owned();
         drop(file.into_inner().map_err(io::IntoInnerError::into_error).map_err(io_error(&path))?);
+        failpoint!("receive::check::before").map_err(|error| io_error(&path)(error))?;
         let mut snapshot = SnapshotFile::open(&path)?;
+        failpoint!("receive::check::after").map_err(|error| io_error(&path)(error))?;
         if let Some(cluster) = cluster {
             snapshot.check_cluster(cluster)?;
         }

@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use leasehold_failpoints::failpoint;
+
 use super::snapshot_format::{FileRows, Head, Reader, Writer};
 use super::temporary::{TemporaryFile, remove_if_there};
 use super::{Checkpoint, CheckpointError};
@@ -154,6 +156,7 @@ impl SnapshotFile {
 
     /// Reads the state.
     pub fn load(&self) -> Result<StateMachine, SnapshotError> {
+        failpoint!("snapshot::load::before").map_err(|error| io_error(&self.path)(error))?;
         let (head, rows) = self.rows()?;
         let mut failed = None;
         let state = StateMachine::from_rows(rows.map_while(|row| row.map_err(|error| failed = Some(error)).ok()));
@@ -198,7 +201,9 @@ impl SnapshotFile {
         let own = position(self.head.last);
         for (position, path) in list(dir)? {
             if position < own {
+                failpoint!("snapshot::remove::before").map_err(|error| io_error(&path)(error))?;
                 remove_if_there(&path).map_err(io_error(&path))?;
+                failpoint!("snapshot::remove::after").map_err(|error| io_error(&path)(error))?;
             }
         }
         Ok(())
@@ -237,12 +242,14 @@ impl NewSnapshot {
     }
 
     pub(super) fn row(&mut self, key: &[u8], value: &[u8]) -> Result<(), SnapshotError> {
-        self.writer.row(key, value).map_err(io_error(self.temporary.path()))
+        let written = failpoint!("snapshot::row::before").and_then(|()| self.writer.row(key, value));
+        written.map_err(io_error(self.temporary.path()))
     }
 
     pub(super) fn finish(self) -> Result<SnapshotFile, SnapshotError> {
         let Self { dir, head, writer, temporary } = self;
-        let (file, rows, bytes) = writer.finish().map_err(io_error(temporary.path()))?;
+        let finished = failpoint!("snapshot::end::before").and_then(|()| writer.finish());
+        let (file, rows, bytes) = finished.map_err(io_error(temporary.path()))?;
         drop(file);
         let path = dir.join(file_name(head.last));
         temporary.rename(&path).map_err(io_error(&path))?;

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use leasehold_failpoints::failpoint;
+
 use super::files::{sync_parent, with_suffix};
 use super::{CheckpointError, RowBatch, RowScan, RowStore};
 
@@ -31,6 +33,7 @@ pub(super) struct Store {
 impl Store {
     /// Opens or makes the folder.
     pub(super) fn open(dir: &Path) -> Result<Self, CheckpointError> {
+        failpoint!("checkpoint::open::before").map_err(|e| io_error(dir, e))?;
         std::fs::create_dir_all(dir).map_err(|e| io_error(dir, e))?;
         let _attempt = Attempt::begin(dir)?;
         let mut attempts = 0;
@@ -38,6 +41,7 @@ impl Store {
             attempts += 1;
             match catch_unwind(|| config(dir).open()) {
                 Ok(Ok(db)) => {
+                    failpoint!("checkpoint::open::after").map_err(|e| io_error(dir, e))?;
                     return Ok(Self { dir: dir.to_owned(), db: Some(db), broken: AtomicBool::new(false) });
                 }
                 Ok(Err(error)) if is_locked(&error) => {
@@ -56,12 +60,14 @@ impl Store {
     pub(super) fn discard(dir: &Path) -> io::Result<()> {
         // The mark goes last: a removal that was interrupted is completed by the next one.
         let mark = mark_path(dir);
+        failpoint!("checkpoint::discard::before")?;
         File::create(&mark)?;
         match std::fs::remove_dir_all(dir) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
         sync_parent(dir)?;
+        failpoint!("checkpoint::discard::after")?;
         std::fs::remove_file(&mark)?;
         sync_parent(dir)
     }
@@ -105,6 +111,7 @@ impl RowStore for Store {
                 None => changes.remove(key),
             }
         }
+        failpoint!("checkpoint::batch::before").map_err(|e| io_error(&self.dir, e))?;
         self.run(|db| {
             db.apply_batch(changes)?;
             // A batch leaves some 5 KB of garbage per row, and sled frees a little of what it has with each call. With
@@ -114,7 +121,8 @@ impl RowStore for Store {
                 db.contains_key(NO_KEY)?;
             }
             Ok(())
-        })
+        })?;
+        failpoint!("checkpoint::batch::after").map_err(|e| io_error(&self.dir, e))
     }
 
     fn scan(&self, prefix: &[u8]) -> Result<RowScan<'_>, CheckpointError> {
@@ -125,8 +133,11 @@ impl RowStore for Store {
     /// sled's own flush ends with `sync_file_range`, which a power cut does not respect: the file is fsynced after it.
     /// (Closing a second descriptor leaves sled's flock alone.)
     fn flush(&self) -> Result<(), CheckpointError> {
-        self.run(|db| db.flush().map(|_| ()))?;
-        File::open(self.dir.join("db")).and_then(|file| file.sync_all()).map_err(|e| io_error(&self.dir, e))
+        if failpoint!("checkpoint::flush::before", step).map_err(|e| io_error(&self.dir, e))? {
+            self.run(|db| db.flush().map(|_| ()))?;
+            File::open(self.dir.join("db")).and_then(|file| file.sync_all()).map_err(|e| io_error(&self.dir, e))?;
+        }
+        failpoint!("checkpoint::flush::after").map_err(|e| io_error(&self.dir, e))
     }
 
     fn attempt(&self) -> Result<Box<dyn Any>, CheckpointError> {
@@ -226,7 +237,7 @@ fn is_locked(error: &sled::Error) -> bool {
     matches!(error, sled::Error::Io(error) if error.to_string().starts_with("could not acquire lock"))
 }
 
-fn io_error(dir: &Path, error: io::Error) -> CheckpointError {
+pub(super) fn io_error(dir: &Path, error: io::Error) -> CheckpointError {
     CheckpointError::Sled { path: dir.to_owned(), source: sled::Error::Io(error) }
 }
 

@@ -5,6 +5,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use leasehold_failpoints::failpoint;
+
 use super::files::sync_parent;
 
 /// End of the name of a file that is not whole yet.
@@ -24,6 +26,7 @@ pub(super) struct TemporaryFile {
 impl TemporaryFile {
     /// Makes an empty file `PREFIX….tmp` in `dir`, and the directory if need be.
     pub(super) fn create(dir: &Path, prefix: &str) -> io::Result<(Self, File)> {
+        failpoint!("snapshot::create::before")?;
         std::fs::create_dir_all(dir)?;
         loop {
             let number = COUNTER.fetch_add(1, Ordering::Relaxed);
@@ -35,6 +38,7 @@ impl TemporaryFile {
             };
             file.lock()?;
             let lock = file.try_clone()?;
+            failpoint!("snapshot::create::after")?;
             return Ok((Self { path, lock, renamed: false }, file));
         }
     }
@@ -45,9 +49,14 @@ impl TemporaryFile {
 
     /// Makes the content durable, then gives the file its name, durably.
     pub(super) fn rename(mut self, to: &Path) -> io::Result<()> {
-        self.lock.sync_all()?;
+        if failpoint!("snapshot::sync::before", step)? {
+            self.lock.sync_all()?;
+        }
+        failpoint!("snapshot::sync::after")?;
+        failpoint!("snapshot::rename::before")?;
         std::fs::rename(&self.path, to)?;
         self.renamed = true;
+        failpoint!("snapshot::rename::after")?;
         sync_parent(to)
     }
 
@@ -66,6 +75,7 @@ impl TemporaryFile {
             };
             match file.try_lock() {
                 Ok(()) => {
+                    failpoint!("snapshot::left_over::before")?;
                     tracing::info!(path = %path.display(), "a snapshot that was not finished is removed");
                     remove_if_there(&path)?;
                 }

@@ -16,8 +16,10 @@ pub enum Invariant {
     C7,
     C8,
     C9,
+    C10,
     C11,
     C12,
+    C13,
     Linearizable,
 }
 
@@ -33,8 +35,10 @@ impl Invariant {
             Self::C7 => "one effect per request id",
             Self::C8 => "grants follow the queue, never to the dead",
             Self::C9 => "only the holder releases or renews",
+            Self::C10 => "a guarded resource loses no update",
             Self::C11 => "log time is monotonic and never ahead of real time",
             Self::C12 => "reads are linearizable",
+            Self::C13 => "without faults there is progress",
             Self::Linearizable => "each lock has one order of all that was done to it",
         }
     }

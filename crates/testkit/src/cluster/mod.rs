@@ -8,20 +8,24 @@ mod ports;
 mod proxy;
 mod status;
 
-pub use binary::leasehold_binary;
+pub use binary::{leasehold_binary, leasehold_binary_with_failpoints};
 pub use node::Node;
 pub use ports::free_port;
 pub use proxy::Proxy;
 pub use status::{StatusClient, eventually};
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::process::ExitStatus;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use leasehold_proto::v1::StatusResponse;
 use tempfile::TempDir;
 
+use crate::checker::{Ending, NodeEnd};
+use crate::clock::Moment;
+use crate::disk::Disk;
 use crate::dump::NodeLog;
 
 /// How long a cluster may take to do what it should do within seconds: tests run on small and busy machines.
@@ -38,12 +42,23 @@ pub struct ClusterOptions {
     pub config: Vec<String>,
     /// Whether every node opens its Redis door, see [`Node::redis_address`].
     pub redis: bool,
+    /// Whether the nodes run the binary that has failpoints, see [`Node::failpoints`].
+    pub failpoints: bool,
+    /// Size of a disk of its own for every node, see [`crate::disk`].
+    pub disks: Option<u64>,
 }
 
 impl Default for ClusterOptions {
     fn default() -> Self {
         // Whole logs can be replayed from nothing.
-        Self { nodes: 3, tuning: vec!["keep-entries = 10000000".into()], config: Vec::new(), redis: false }
+        Self {
+            nodes: 3,
+            tuning: vec!["keep-entries = 10000000".into()],
+            config: Vec::new(),
+            redis: false,
+            failpoints: false,
+            disks: None,
+        }
     }
 }
 
@@ -54,16 +69,29 @@ pub struct Cluster {
     folder: TempDir,
 }
 
+/// What [`Cluster::wait_ended`] saw first.
+#[derive(Debug)]
+pub enum Ended<T> {
+    /// A process ended.
+    Process {
+        /// Of which node.
+        id: u64,
+        /// How.
+        status: ExitStatus,
+    },
+    /// The other condition holds.
+    Otherwise(T),
+}
+
 /// Starts of a new cluster that may fail because somebody took one of its ports.
 const PORT_CLASHES_MAX: usize = 5;
 
 impl Cluster {
     /// Starts the nodes of a new cluster and waits until all of them know its leader.
     pub async fn start(options: ClusterOptions) -> Result<Self> {
-        let binary = leasehold_binary()?;
         let mut clashes = 0;
         loop {
-            let mut cluster = Self::place(binary, &options)?;
+            let mut cluster = Self::place(&options)?;
             for node in cluster.nodes.values_mut() {
                 node.start()?;
             }
@@ -75,7 +103,9 @@ impl Cluster {
         }
     }
 
-    fn place(binary: &Path, options: &ClusterOptions) -> Result<Self> {
+    /// A new cluster none of whose nodes was started yet.
+    pub fn place(options: &ClusterOptions) -> Result<Self> {
+        let binary = if options.failpoints { leasehold_binary_with_failpoints()? } else { leasehold_binary()? };
         let folder = tempfile::Builder::new().prefix("leasehold-").tempdir()?;
         let lines = !options.tuning.is_empty() || !options.config.is_empty();
         let config = lines.then(|| folder.path().join("leasehold.toml"));
@@ -93,6 +123,9 @@ impl Cluster {
             let mut node = Node::new(binary, folder.path(), id, peer_port, &peers_text, config.clone())?;
             if options.redis {
                 node.open_redis_door()?;
+            }
+            if let Some(bytes) = options.disks {
+                node.lie_on(Disk::create(folder.path(), &format!("node-{id}"), bytes)?);
             }
             nodes.insert(id, node);
         }
@@ -172,8 +205,39 @@ impl Cluster {
         eventually(PATIENCE, "all running nodes have applied the same", caught_up).await.with_context(|| self.words())
     }
 
+    /// How the cluster is, for the checker: so many grants were made anew since all faults were removed at `healed`, which may
+    /// have taken so long.
+    pub async fn ending(&self, healed: Moment, within: Duration, fresh_grants: u64) -> Ending {
+        let mut nodes = BTreeMap::new();
+        for node in self.nodes.values().filter(|node| node.is_responsive()) {
+            let status = StatusClient::ask(&node.client_address()).await.unwrap_or_default();
+            let own = status.nodes.iter().find(|state| state.id == node.id());
+            let end = NodeEnd { leader: status.leader, applied: own.map_or(0, |own| own.applied), hash: None };
+            nodes.insert(node.id(), end);
+        }
+        Ending { healed, settled: Moment::now(), within, fresh_grants, nodes }
+    }
+
+    /// Waits until all running nodes have applied what any of them had applied when this began, and name one leader. Under clients at work
+    /// this comes to an end sooner than [`Cluster::wait_all_applied`].
+    pub async fn wait_caught_up(&self) -> Result<u64> {
+        let target = tokio::sync::OnceCell::new();
+        let caught_up = || async {
+            let leader = self.agreed_leader().await?;
+            let mut applied = Vec::new();
+            for node in self.nodes.values().filter(|node| node.is_responsive()) {
+                let status = StatusClient::ask(&node.client_address()).await?;
+                applied.push(status.nodes.iter().find(|state| state.id == node.id())?.applied);
+            }
+            let most = applied.iter().copied().max()?;
+            let target = *target.get_or_init(|| async { most }).await;
+            applied.iter().all(|applied| *applied >= target).then_some(leader)
+        };
+        eventually(PATIENCE, "all running nodes have caught up", caught_up).await.with_context(|| self.words())
+    }
+
     async fn wait_ready(&mut self) -> Result<()> {
-        let deadline = crate::clock::Moment::now();
+        let deadline = Moment::now();
         while deadline.elapsed() < PATIENCE {
             if self.agreed_leader().await.is_some() {
                 return Ok(());
@@ -185,6 +249,50 @@ impl Cluster {
             status::pause().await;
         }
         bail!("no leader within {PATIENCE:?}")
+    }
+
+    /// Cuts the power of these nodes, all at once: their processes are killed, and what they had not synced is gone. They are not
+    /// started again.
+    ///
+    /// # Panics
+    /// When the cluster was not started with disks.
+    pub fn power_cut(&mut self, ids: &[u64]) -> Result<()> {
+        for id in ids {
+            self.node_mut(*id).send_kill()?;
+        }
+        for id in ids {
+            self.node_mut(*id).kill()?;
+        }
+        for id in ids {
+            self.node_mut(*id).disk_mut().cut()?;
+        }
+        for id in ids {
+            self.node_mut(*id).disk_mut().restore()?;
+        }
+        Ok(())
+    }
+
+    /// Waits until the process of one of these nodes has ended by itself, or something else holds.
+    pub async fn wait_ended<T, F: Future<Output = Option<T>>>(
+        &mut self,
+        ids: &[u64],
+        mut otherwise: impl FnMut() -> F,
+    ) -> Result<Ended<T>> {
+        let start = crate::clock::Moment::now();
+        loop {
+            for id in ids {
+                if let Some(status) = self.node_mut(*id).exited() {
+                    return Ok(Ended::Process { id: *id, status });
+                }
+            }
+            if let Some(value) = otherwise().await {
+                return Ok(Ended::Otherwise(value));
+            }
+            if start.elapsed() > PATIENCE {
+                bail!("not within {PATIENCE:?}: one of the nodes {ids:?} ends\n{}", self.words());
+            }
+            status::pause().await;
+        }
     }
 
     /// Ends all nodes in an orderly way, and reads their logs, except that of a node which is `gone`.

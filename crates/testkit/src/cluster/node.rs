@@ -10,7 +10,9 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::ports::free_port;
 use crate::clock::Moment;
+use crate::disk::Disk;
 use crate::dump::NodeLog;
+use crate::failpoints::{Failpoints, VARIABLE};
 
 /// How long an orderly end may take.
 const END_MAX: Duration = Duration::from_secs(15);
@@ -31,6 +33,10 @@ pub struct Node {
     redis_port: Option<u16>,
     child: Option<Child>,
     stopped: bool,
+    /// Failpoints that its process is started with, see [`Node::arm_at_start`].
+    armed: Vec<(String, String)>,
+    /// What its data folder lies on, if that is a disk of its own. Goes after the process.
+    disk: Option<Disk>,
 }
 
 impl Node {
@@ -55,7 +61,39 @@ impl Node {
             redis_port: None,
             child: None,
             stopped: false,
+            armed: Vec::new(),
+            disk: None,
         })
+    }
+
+    /// Its data folder lies on that disk from now on. It has not been started yet.
+    pub(super) fn lie_on(&mut self, disk: Disk) {
+        self.data_dir = disk.path().join("data");
+        self.disk = Some(disk);
+    }
+
+    /// The disk that its data folder lies on.
+    ///
+    /// # Panics
+    /// When the cluster was not started with disks.
+    pub fn disk_mut(&mut self) -> &mut Disk {
+        self.disk.as_mut().expect("ClusterOptions.disks gives every node one")
+    }
+
+    /// The failpoints of its process; the cluster was started with the binary that has them.
+    #[must_use]
+    pub fn failpoints(&self) -> Failpoints {
+        Failpoints::at(self.http_address())
+    }
+
+    /// From its next start on a failpoint does this from the first moment, see [`Failpoints::set`].
+    pub fn arm_at_start(&mut self, name: &str, action: &str) {
+        self.armed.push((name.to_owned(), action.to_owned()));
+    }
+
+    /// From its next start on it has no failpoint armed.
+    pub fn disarm_at_start(&mut self) {
+        self.armed.clear();
     }
 
     /// Its id.
@@ -130,11 +168,20 @@ impl Node {
         if self.redis_port.is_some() {
             command.args(["--redis-listen", &self.redis_address()]);
         }
+        if !self.armed.is_empty() {
+            let armed: Vec<String> = self.armed.iter().map(|(name, action)| format!("{name}={action}")).collect();
+            command.env(VARIABLE, armed.join(";"));
+        }
         command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
         let child = command.spawn().with_context(|| format!("{} does not start", self.binary.display()))?;
         self.child = Some(child);
         self.stopped = false;
         Ok(())
+    }
+
+    /// kill -9, without waiting.
+    pub(super) fn send_kill(&mut self) -> Result<()> {
+        self.child.as_mut().map_or(Ok(()), Child::kill).context("it cannot be killed")
     }
 
     /// kill -9, and waits for the process to be gone.
@@ -220,7 +267,7 @@ impl Node {
     /// The same; what these logs of other nodes have already is not kept twice.
     pub fn dump_beside(&self, others: &[NodeLog]) -> Result<NodeLog> {
         ensure!(self.child.is_none(), "node {} runs", self.id);
-        let path = self.data_dir.with_extension("dump");
+        let path = self.log.with_extension("dump");
         let mut command = Command::new(&self.binary);
         command.args(["debug", "log", "--data-dir"]).arg(&self.data_dir);
         let output = command.stdin(Stdio::null()).stdout(File::create(&path)?).output()?;

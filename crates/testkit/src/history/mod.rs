@@ -1,11 +1,13 @@
 //! What the clients of a run saw: every call, on one clock.
 
+mod journal;
 mod record;
 mod recorder;
 
+pub use journal::Journal;
 pub use record::KINDS;
 pub use record::{Acquire, Call, Fault, OpenSession, Record, Release, Renew, Response, SeenHolder};
-pub use recorder::{Recorder, Span};
+pub use recorder::{Recorder, Sink, Span};
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, Write};

@@ -1,10 +1,23 @@
 //! Collects the records of concurrent clients.
 
+use std::fmt;
 use std::mem;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{Call, Fault, History, Record, Response};
 use crate::clock::Moment;
+
+/// Where records go that a client makes itself.
+pub trait Sink: fmt::Debug + Send + Sync + 'static {
+    /// Adds one.
+    fn push(&self, record: Record);
+}
+
+impl Sink for Recorder {
+    fn push(&self, record: Record) {
+        Self::push(self, record);
+    }
+}
 
 /// Collects records from any number of tasks. Cheap to clone.
 #[derive(Debug, Clone, Default)]

@@ -21,6 +21,8 @@ use rand::{Rng, SeedableRng};
 pub(super) struct DiskOptions {
     /// Shortest and longest sync.
     pub(super) sync: (Duration, Duration),
+    /// Syncs are reported and not done.
+    pub(super) lies: bool,
 }
 
 /// How a node ended.
@@ -76,6 +78,9 @@ impl Log {
     }
 }
 
+/// Rows written or removed, in one batch.
+type RowChanges = Vec<(Vec<u8>, Option<Vec<u8>>)>;
+
 struct Inner {
     options: DiskOptions,
     random: StdRng,
@@ -87,7 +92,7 @@ struct Inner {
     mark_durable: Vec<u8>,
     mark: Vec<u8>,
     rows_durable: BTreeMap<Vec<u8>, Vec<u8>>,
-    rows_unsynced: Vec<Vec<(Vec<u8>, Option<Vec<u8>>)>>,
+    rows_unsynced: Vec<RowChanges>,
     rows: BTreeMap<Vec<u8>, Vec<u8>>,
     /// Syncs take so many times as long.
     slow: u32,
@@ -195,7 +200,7 @@ impl SimDisk {
     }
 }
 
-fn write_rows(rows: &mut BTreeMap<Vec<u8>, Vec<u8>>, batch: Vec<(Vec<u8>, Option<Vec<u8>>)>) {
+fn write_rows(rows: &mut BTreeMap<Vec<u8>, Vec<u8>>, batch: RowChanges) {
     for (key, value) in batch {
         match value {
             Some(value) => rows.insert(key, value),
@@ -298,6 +303,7 @@ impl Wal for SimDisk {
                     Err(io::Error::other("simulated EIO"))
                 } else {
                     inner.syncs += 1;
+                    let covered = if inner.options.lies { 0 } else { covered };
                     for record in inner.unsynced.drain(..covered) {
                         inner.durable.write(&record);
                     }
@@ -347,7 +353,7 @@ impl RowStore for SimDisk {
     }
 
     fn apply(&self, batch: RowBatch) -> Result<(), CheckpointError> {
-        let batch: Vec<_> = batch.into_iter().collect();
+        let batch: RowChanges = batch.into_iter().collect();
         let mut inner = self.inner();
         write_rows(&mut inner.rows, batch.clone());
         inner.rows_unsynced.push(batch);

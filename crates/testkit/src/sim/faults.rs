@@ -6,6 +6,8 @@ use rand::Rng;
 use rand::rngs::StdRng;
 use serde::{Deserialize, Serialize};
 
+use super::run::Role;
+
 /// One kind of fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -61,6 +63,16 @@ impl SimFault {
         Self::ClientCut,
         Self::ClientKill,
     ];
+
+    /// Whom it can hit.
+    #[must_use]
+    pub fn roles(self) -> &'static [Role] {
+        match self {
+            Self::KillAll | Self::PowerCutAll | Self::Loss | Self::Slow => &[Role::Cluster],
+            Self::ClientCut | Self::ClientKill => &[Role::Client],
+            _ => &[Role::Leader, Role::Follower],
+        }
+    }
 
     /// How often it is drawn, beside the others.
     fn weight(self) -> u32 {

@@ -19,6 +19,7 @@ use super::faults::SimFault;
 use super::host::{client_name, data_dir, node_name};
 use super::links::{Link, Pair, ordered};
 use super::world::{NODES, World};
+use crate::chaos::phase::{Phase, Phases};
 use crate::checker::{Bounds, Evidence, check};
 use crate::dump::NodeLog;
 use crate::history::History;
@@ -31,6 +32,8 @@ const GRANTS_AFTER_HEAL: u64 = 20;
 const SETTLE_STEPS_MAX: u64 = 20_000;
 /// Steps between two faults, on average: drawn for each seed, so that some are calm enough for long queues and others are not.
 const FAULT_EVERY_STEPS: std::ops::Range<u64> = 300..2_500;
+/// A fault hits what a lock goes through within this of its beginning, in ms.
+const HIT_MS: u64 = 20;
 /// Longest way of a message while the network is slow, in ms: drawn below this.
 const SLOW_MS_MAX: u64 = 200;
 /// How many times as long a sync of a slow disk takes: drawn below this.
@@ -45,6 +48,22 @@ pub struct SimOptions {
     pub steps: u64,
     /// Concurrent clients.
     pub clients: u32,
+    /// How far clocks may be from true time, in parts per million. Twice as much lies between two of them: above half of the
+    /// product's bound C4 breaks, which shows that the check can fail.
+    pub clock_ppm: u32,
+    /// Disks report syncs that they did not do: what was acknowledged is lost, which shows that that is noticed.
+    pub lying_disks: bool,
+}
+
+impl SimOptions {
+    /// Half of the product's `drift_max`, so that two clocks are never further apart than that.
+    pub const CLOCK_PPM: u32 = 500;
+
+    /// The usual clients, clocks and disks.
+    #[must_use]
+    pub fn new(seed: u64, steps: u64) -> Self {
+        Self { seed, steps, clients: 4, clock_ppm: Self::CLOCK_PPM, lying_disks: false }
+    }
 }
 
 /// What a node was when it was hit.
@@ -70,6 +89,13 @@ pub struct Hit {
     pub role: Role,
 }
 
+impl Hit {
+    /// All that can be.
+    pub fn all() -> impl Iterator<Item = Self> {
+        SimFault::ALL.into_iter().flat_map(|fault| fault.roles().iter().map(move |role| Self { fault, role: *role }))
+    }
+}
+
 /// What came of a seed.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct SimOutcome {
@@ -81,6 +107,8 @@ pub struct SimOutcome {
     pub digest: u64,
     /// Faults that were brought about.
     pub hits: Vec<Hit>,
+    /// What locks were in the middle of when they were.
+    pub cells: Vec<(Hit, Phase)>,
     /// Steps in all.
     pub steps: u64,
     /// Calls that clients made.
@@ -120,7 +148,7 @@ pub fn run(options: &SimOptions, trace: Option<&Path>) -> Result<SimOutcome> {
     clock::set(Duration::ZERO);
     let folder = temporary_folder()?;
     let mut random = StdRng::seed_from_u64(options.seed);
-    let world = World::new(options.seed, options.clients, folder.path(), &mut random);
+    let world = World::new(options, folder.path(), &mut random);
     let fault_every = random.random_range(FAULT_EVERY_STEPS);
     let next_fault = random.random_range(300..1_500);
     let mut run = Run { world, random, step: 0, fault_every, next_fault, active: Vec::new(), hits: Vec::new() };
@@ -128,6 +156,7 @@ pub fn run(options: &SimOptions, trace: Option<&Path>) -> Result<SimOutcome> {
     run.heal()?;
     let (history, nodes) = run.finish(folder.path())?;
     let calls = history.records.len();
+    let cells = run.cells(&history);
     run.judge(history, nodes);
     let all = run.world.stage.trace();
     if let Some(path) = trace {
@@ -141,6 +170,7 @@ pub fn run(options: &SimOptions, trace: Option<&Path>) -> Result<SimOutcome> {
         violations: run.world.stage.violations(),
         digest: digest.finish(),
         hits: std::mem::take(&mut run.hits),
+        cells,
         steps: run.step,
         calls,
         grants: run.world.granted(),
@@ -162,9 +192,6 @@ impl Run<'_> {
         self.world.sim.step().map_err(|error| anyhow::anyhow!("the simulation ended: {error}"))?;
         self.step += 1;
         clock::set(self.world.sim.elapsed());
-        if std::env::var_os("SIM_PROGRESS").is_some() {
-            eprintln!("step {} leaders {:?}", self.step, self.world.stage.leaders());
-        }
         for id in self.world.ended_nodes() {
             // Its disk failed, or (and then that was told already) it could not run.
             let until = self.step + self.random.random_range(50..1_000);
@@ -204,11 +231,7 @@ impl Run<'_> {
         let until = self.step + fault.steps(&mut self.random);
         let client = self.world.clients.keys().copied().choose(&mut self.random).unwrap_or(0);
         let wide = self.random.random();
-        let role = match fault {
-            SimFault::KillAll | SimFault::PowerCutAll | SimFault::Loss | SimFault::Slow => Role::Cluster,
-            SimFault::ClientCut | SimFault::ClientKill => Role::Client,
-            _ => role,
-        };
+        let role = if fault.roles().contains(&role) { role } else { fault.roles()[0] };
         self.world.stage.note(format_args!("{fault} begins: node {node}, client {client}, wide {wide}, until {until}"));
         let record = self.world.recorder.fault_begins(&fault.to_string(), (role != Role::Cluster).then_some(node));
         self.active.push(Active { fault, node, client, wide, until, record });
@@ -375,6 +398,18 @@ impl Run<'_> {
         }
         NodeLog::share_commits(&mut logs);
         Ok((history, logs))
+    }
+
+    /// Which phases of locks every fault hit. Faults are recorded in the order of the hits.
+    fn cells(&self, history: &History) -> Vec<(Hit, Phase)> {
+        let phases = Phases::of(&history.records);
+        let mut cells = Vec::new();
+        for (hit, fault) in self.hits.iter().zip(&history.faults) {
+            let until = fault.begin.plus_ms(HIT_MS);
+            let hit_phases = Phase::ALL.into_iter().filter(|phase| phases.hit(*phase, fault.begin, until, |_| true));
+            cells.extend(hit_phases.map(|phase| (*hit, phase)));
+        }
+        cells
     }
 
     fn judge(&mut self, history: History, nodes: Vec<NodeLog>) {

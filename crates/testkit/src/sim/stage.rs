@@ -22,9 +22,6 @@ impl Trace {
     fn line(&mut self, what: fmt::Arguments<'_>) {
         use fmt::Write as _;
         // Writing to a string does not fail.
-        if std::env::var_os("SIM_PROGRESS").is_some() {
-            eprintln!("{:>9} {what}", clock::elapsed().as_micros());
-        }
         let _ = writeln!(self.lines, "{:>9} {what}", clock::elapsed().as_micros());
     }
 }

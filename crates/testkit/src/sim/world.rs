@@ -15,13 +15,12 @@ use super::clock::HostClock;
 use super::disk::{DiskOptions, Loss, SimDisk};
 use super::host::{ClientHost, NodeHost, client_name, endpoint, node_name};
 use super::links::{Link, Links, Pair};
+use super::run::SimOptions;
 use super::stage::Stage;
 use crate::history::Recorder;
 use crate::workload::{Wire, WorkloadOptions};
 
 pub(super) const NODES: u64 = 3;
-/// Half of `drift_max`, so that two clocks are never further apart.
-const CLOCK_FAST_PPM_MAX: i32 = 500;
 const TICK: Duration = Duration::from_millis(1);
 /// No stream fills up: turmoil does not slow a sender down.
 const TCP_CAPACITY: usize = 1 << 20;
@@ -58,11 +57,11 @@ pub(super) struct World<'a> {
 
 impl World<'_> {
     /// Three nodes and their clients, all drawn from the seed.
-    pub(super) fn new(seed: u64, clients: u32, folder: &Path, random: &mut StdRng) -> Self {
+    pub(super) fn new(options: &SimOptions, folder: &Path, random: &mut StdRng) -> Self {
         let latency = Duration::from_millis(random.random_range(1..LATENCY_MS_MAX));
         let mut builder = turmoil::Builder::new();
         builder
-            .rng_seed(seed)
+            .rng_seed(options.seed)
             .epoch(SystemTime::UNIX_EPOCH)
             .tick_duration(TICK)
             .simulation_duration(Duration::from_secs(3_600))
@@ -83,23 +82,26 @@ impl World<'_> {
         let tuning = tuning(random);
         world.stage.note(format_args!("latency {latency:?} {tuning:?}"));
         for id in 1..=NODES {
-            world.add_node(id, folder, &tuning, random);
+            world.add_node(id, folder, &tuning, options, random);
         }
-        for number in 0..clients {
-            world.add_client(number, seed, random);
+        for number in 0..options.clients {
+            world.add_client(number, options, random);
         }
         world
     }
 
-    fn add_node(&mut self, id: u64, folder: &Path, tuning: &Tuning, random: &mut StdRng) {
+    fn add_node(&mut self, id: u64, folder: &Path, tuning: &Tuning, options: &SimOptions, random: &mut StdRng) {
         let longest = Duration::from_micros(random.random_range(300..8_000));
-        let disk = SimDisk::new(DiskOptions { sync: (Duration::from_micros(200), longest) }, random.random());
+        let disk = SimDisk::new(
+            DiskOptions { sync: (Duration::from_micros(200), longest), lies: options.lying_disks },
+            random.random(),
+        );
         let host = NodeHost {
             id,
             nodes: NODES,
             folder: folder.to_owned(),
             disk: disk.clone(),
-            clock: clock(random),
+            clock: clock(options.clock_ppm, random),
             tuning: tuning.clone(),
             stage: self.stage.clone(),
         };
@@ -107,13 +109,13 @@ impl World<'_> {
         self.nodes.insert(id, NodePlace { disk, down_until: None });
     }
 
-    fn add_client(&mut self, number: u32, seed: u64, random: &mut StdRng) {
-        let mut workload = WorkloadOptions::new(seed);
+    fn add_client(&mut self, number: u32, options: &SimOptions, random: &mut StdRng) {
+        let mut workload = WorkloadOptions::new(options.seed);
         workload.locks = 4;
         let host = ClientHost {
             number,
             endpoints: (1..=NODES).map(endpoint).collect(),
-            clock: clock(random),
+            clock: clock(options.clock_ppm, random),
             workload,
             recorder: self.recorder.clone(),
             stop: self.stop.clone(),
@@ -207,11 +209,10 @@ impl World<'_> {
     }
 }
 
-fn clock(random: &mut StdRng) -> HostClock {
-    HostClock {
-        offset: Duration::from_millis(random.random_range(0..1_000_000_000)),
-        fast_ppm: random.random_range(-CLOCK_FAST_PPM_MAX..=CLOCK_FAST_PPM_MAX),
-    }
+fn clock(ppm: u32, random: &mut StdRng) -> HostClock {
+    let ppm = i32::try_from(ppm).unwrap_or(i32::MAX);
+    let offset = Duration::from_millis(random.random_range(0..1_000_000_000));
+    HostClock { offset, fast_ppm: random.random_range(-ppm..=ppm) }
 }
 
 /// Small enough that checkpoints, snapshots and purges come often.

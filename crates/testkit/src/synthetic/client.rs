@@ -48,7 +48,7 @@ impl Client {
             number,
             names,
             next_request: 1,
-            session: LeaseId(u128::from(number) + 1 << 100),
+            session: LeaseId((u128::from(number) + 1) << 100),
             keep_alive_us: None,
             held: None,
             lock: 0,

@@ -13,7 +13,7 @@ use leasehold_client::{CancellationToken, Client, ClientOptions};
 use tokio::task::JoinSet;
 
 use crate::cluster::{PATIENCE, eventually};
-use crate::history::{History, Recorder};
+use crate::history::{History, Recorder, Sink};
 use worker::Worker;
 
 /// How many clients do what.
@@ -51,7 +51,7 @@ pub async fn work(
     client_options.session_ttl = options.session_ttl;
     client_options.observer = Some(wire);
     let client = Client::connect(client_options).await?;
-    Worker::new(number, client.clone(), options, recorder).run(stop).await;
+    Worker::new(number, client.clone(), options, Arc::new(recorder)).run(stop).await;
     client.settle(SETTLE_MAX).await;
     client.close();
     Ok(())
@@ -65,6 +65,18 @@ pub struct Workload {
     clients: Vec<Client>,
     tasks: JoinSet<()>,
     stop: CancellationToken,
+}
+
+/// One client at work until it is told to stop. What it sends and hears is its client's observer's to record; what it
+/// believes goes to `sink`.
+pub async fn drive(
+    number: u32,
+    client: Client,
+    options: &WorkloadOptions,
+    sink: Arc<dyn Sink>,
+    stop: CancellationToken,
+) {
+    Worker::new(number, client, options, sink).run(stop).await;
 }
 
 /// How long clients that were told to stop may take to release and cancel what they have under way.
@@ -83,7 +95,7 @@ impl Workload {
             client_options.session_ttl = options.session_ttl;
             client_options.observer = Some(wire.clone());
             let client = Client::connect(client_options).await?;
-            let worker = Worker::new(number, client.clone(), options, recorder.clone());
+            let worker = Worker::new(number, client.clone(), options, Arc::new(recorder.clone()));
             let stop = workload.stop.clone();
             workload.tasks.spawn(async move { worker.run(stop).await });
             workload.wires.push(wire);
@@ -106,7 +118,7 @@ impl Workload {
     }
 
     /// Ends the clients and takes the history of the run.
-    pub async fn finish(mut self) -> History {
+    pub async fn finish(&mut self) -> History {
         self.stop.cancel();
         while self.tasks.join_next().await.is_some() {}
         for client in &self.clients {

@@ -55,6 +55,26 @@ impl Wire {
         self.granted.load(Ordering::Relaxed)
     }
 
+    /// An operation was sent. Returns its number.
+    pub(crate) fn put_sent(&self, at: Moment, operation: Operation) -> u64 {
+        let mut sends = self.sends.lock().unwrap_or_else(PoisonError::into_inner);
+        sends.push(Send { at, operation, answer: None });
+        sends.len() as u64 - 1
+    }
+
+    /// That one was answered.
+    pub(crate) fn put_answer(&self, number: u64, at: Moment, answer: Answer) {
+        if is_grant(&answer) {
+            self.granted.fetch_add(1, Ordering::Relaxed);
+        }
+        let mut sends = self.sends.lock().unwrap_or_else(PoisonError::into_inner);
+        let send = usize::try_from(number).ok().and_then(|number| sends.get_mut(number));
+        // Of a watch only the first answer counts: nothing is recorded of it.
+        if let Some(send) = send.filter(|send| send.answer.is_none()) {
+            send.answer = Some((at, answer));
+        }
+    }
+
     /// Takes all that was recorded. The sends of one acquire become one record for each of its locks.
     pub fn take(&self) -> Vec<Record> {
         let sends = std::mem::take(&mut *self.sends.lock().unwrap_or_else(PoisonError::into_inner));
@@ -323,6 +343,11 @@ fn failed(answer: Option<&Answer>) -> Response {
     }
 }
 
+/// Whether an acquire was answered with a grant.
+fn is_grant(answer: &Answer) -> bool {
+    matches!(answer, Answer::Acquire(v1::AcquireResponse { result: Some(Acquired::Granted(_)) }))
+}
+
 fn lock_of(namespace: &str, name: &str) -> Arc<str> {
     let namespace = if namespace.is_empty() { "default" } else { namespace };
     format!("{namespace}/{name}").into()
@@ -330,21 +355,10 @@ fn lock_of(namespace: &str, name: &str) -> Arc<str> {
 
 impl Observer for Wire {
     fn sent(&self, operation: &Operation) -> u64 {
-        let mut sends = self.sends.lock().unwrap_or_else(PoisonError::into_inner);
-        sends.push(Send { at: Moment::now(), operation: operation.clone(), answer: None });
-        sends.len() as u64 - 1
+        self.put_sent(Moment::now(), operation.clone())
     }
 
     fn answered(&self, number: u64, answer: &Answer) {
-        let now = Moment::now();
-        if matches!(answer, Answer::Acquire(v1::AcquireResponse { result: Some(Acquired::Granted(_)) })) {
-            self.granted.fetch_add(1, Ordering::Relaxed);
-        }
-        let mut sends = self.sends.lock().unwrap_or_else(PoisonError::into_inner);
-        let send = usize::try_from(number).ok().and_then(|number| sends.get_mut(number));
-        // Of a watch only the first answer counts: nothing is recorded of it.
-        if let Some(send) = send.filter(|send| send.answer.is_none()) {
-            send.answer = Some((now, answer.clone()));
-        }
+        self.put_answer(number, Moment::now(), answer.clone());
     }
 }

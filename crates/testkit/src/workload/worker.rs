@@ -1,5 +1,6 @@
 //! One client at work.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use leasehold_client::{
@@ -11,7 +12,7 @@ use tokio::time::{sleep, timeout};
 
 use super::WorkloadOptions;
 use crate::clock::Moment;
-use crate::history::{Call, Record, Recorder, Response};
+use crate::history::{Call, Record, Response, Sink};
 
 /// After an error there is no point in asking again at once.
 const AFTER_ERROR: Duration = Duration::from_millis(50);
@@ -22,16 +23,16 @@ pub(super) struct Worker {
     number: u32,
     client: Client,
     options: WorkloadOptions,
-    recorder: Recorder,
+    sink: Arc<dyn Sink>,
     random: StdRng,
     actor: Actor,
 }
 
 impl Worker {
-    pub(super) fn new(number: u32, client: Client, options: &WorkloadOptions, recorder: Recorder) -> Self {
+    pub(super) fn new(number: u32, client: Client, options: &WorkloadOptions, sink: Arc<dyn Sink>) -> Self {
         let random = StdRng::seed_from_u64(options.seed ^ (u64::from(number) << 48));
         let actor = client.actor(format!("task-{number}"));
-        Self { number, client, options: options.clone(), recorder, random, actor }
+        Self { number, client, options: options.clone(), sink, random, actor }
     }
 
     pub(super) async fn run(mut self, stop: CancellationToken) {
@@ -263,7 +264,7 @@ impl Worker {
     }
 
     fn believed(&self, name: &str, token: u64, moment: Moment) {
-        self.recorder.push(Record {
+        self.sink.push(Record {
             worker: self.number,
             lock: format!("default/{name}").into(),
             invoke: moment,

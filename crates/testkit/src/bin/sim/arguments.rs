@@ -2,14 +2,19 @@
 
 use std::path::PathBuf;
 
+use leasehold_testkit::sim::SimOptions;
+
 /// Shown when that cannot be understood.
 pub(super) const USAGE: &str =
-    "usage: sim [--seeds N] [--steps M] [--seed FIRST] [--clients K] [--once] [--jobs J] [--json FILE] [--trace FILE]
+    "usage: sim [--seeds N] [--steps M] [--seed FIRST] [--clients K] [--clock-ppm N] [--lying-disks] [--once] [--require-coverage] [--jobs J] [--json FILE] [--trace FILE]
   --seeds N     how many seeds, each run twice and compared (1)
   --steps M     simulated milliseconds with faults, healing not counted (10000)
   --seed FIRST  the first seed (drawn from the clock)
   --clients K   concurrent clients (4)
+  --clock-ppm N clocks run up to so much fast or slow (500; above half of drift-max, 1000, leases may end early)
+  --lying-disks syncs are reported and not done (what was acknowledged may be lost)
   --once        run each seed once only, without comparing
+  --require-coverage  fail if a cell of fault × role × phase was never hit
   --jobs J      seeds at a time, each in a process of its own (the number of cores)
   --json FILE   the summary, for machines
   --trace FILE  everything that happened (with --seeds 1)";
@@ -18,6 +23,7 @@ pub(super) const USAGE: &str =
 const SEEDS_MAX: u64 = 10_000_000;
 const STEPS_MAX: u64 = 3_000_000;
 const CLIENTS_MAX: u64 = 64;
+const CLOCK_PPM_MAX: u64 = 900_000;
 
 #[derive(Debug, Clone)]
 pub(super) struct Arguments {
@@ -25,7 +31,10 @@ pub(super) struct Arguments {
     pub(super) steps: u64,
     pub(super) first: u64,
     pub(super) clients: u32,
+    pub(super) clock_ppm: u32,
+    pub(super) lying_disks: bool,
     pub(super) once: bool,
+    pub(super) require_coverage: bool,
     pub(super) jobs: usize,
     pub(super) json: Option<PathBuf>,
     pub(super) trace: Option<PathBuf>,
@@ -41,7 +50,10 @@ impl Arguments {
             steps: 10_000,
             first: leasehold_testkit::clock::random_seed() % SEEDS_MAX,
             clients: 4,
+            clock_ppm: SimOptions::CLOCK_PPM,
+            lying_disks: false,
             once: false,
+            require_coverage: false,
             jobs: cores,
             json: None,
             trace: None,
@@ -54,9 +66,12 @@ impl Arguments {
                 "--steps" => arguments.steps = number(&word, &value()?, STEPS_MAX)?,
                 "--seed" => arguments.first = value()?.parse().map_err(|error| format!("--seed: {error}"))?,
                 "--clients" => arguments.clients = number(&word, &value()?, CLIENTS_MAX)? as u32,
+                "--clock-ppm" => arguments.clock_ppm = number(&word, &value()?, CLOCK_PPM_MAX)? as u32,
+                "--lying-disks" => arguments.lying_disks = true,
                 "--jobs" => arguments.jobs = number(&word, &value()?, 1_024)? as usize,
                 "--json" => arguments.json = Some(value()?.into()),
                 "--trace" => arguments.trace = Some(value()?.into()),
+                "--require-coverage" => arguments.require_coverage = true,
                 "--once" => arguments.once = true,
                 "--one" => arguments.one = true,
                 other => return Err(format!("{other}: unknown")),
@@ -66,6 +81,21 @@ impl Arguments {
             return Err("--trace: give it with --seeds 1".into());
         }
         Ok(arguments)
+    }
+
+    /// What one run of `seed` is told, beside `--one`.
+    pub(super) fn of_child(&self, seed: u64) -> Vec<String> {
+        let mut words: Vec<String> = Vec::new();
+        for (name, value) in [
+            ("--seed", seed),
+            ("--steps", self.steps),
+            ("--clients", self.clients.into()),
+            ("--clock-ppm", self.clock_ppm.into()),
+        ] {
+            words.extend([name.to_owned(), value.to_string()]);
+        }
+        words.extend(self.lying_disks.then(|| "--lying-disks".to_owned()));
+        words
     }
 }
 

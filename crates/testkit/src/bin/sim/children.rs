@@ -14,7 +14,12 @@ use super::summary::Summary;
 
 /// Runs one seed and prints what came of it, one line of JSON.
 pub(super) fn run_one(arguments: &Arguments) -> Result<bool> {
-    let options = SimOptions { seed: arguments.first, steps: arguments.steps, clients: arguments.clients };
+    let options = SimOptions {
+        clients: arguments.clients,
+        clock_ppm: arguments.clock_ppm,
+        lying_disks: arguments.lying_disks,
+        ..SimOptions::new(arguments.first, arguments.steps)
+    };
     let outcome = run(&options, arguments.trace.as_deref())?;
     let mut out = std::io::stdout().lock();
     serde_json::to_writer(&mut out, &outcome)?;
@@ -81,8 +86,7 @@ fn verdict(arguments: &Arguments, seed: u64) -> Result<Verdict> {
 
 fn child(arguments: &Arguments, seed: u64) -> Result<Result<SimOutcome, String>> {
     let mut command = Command::new(std::env::current_exe()?);
-    command.args(["--one", "--seed", &seed.to_string(), "--steps", &arguments.steps.to_string()]);
-    command.args(["--clients", &arguments.clients.to_string()]);
+    command.arg("--one").args(arguments.of_child(seed));
     if let Some(trace) = &arguments.trace {
         command.arg("--trace").arg(trace);
     }

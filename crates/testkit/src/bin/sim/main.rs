@@ -1,5 +1,7 @@
 //! Simulates whole clusters, one seed after the other: `cargo run --release -p leasehold-testkit --bin sim -- --seeds N --steps M`.
 
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program that prints what it found")]
+
 mod arguments;
 mod children;
 mod summary;

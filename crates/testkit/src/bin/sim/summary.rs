@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::Result;
+use leasehold_testkit::chaos::phase::Phase;
 use leasehold_testkit::sim::{Hit, SimOutcome};
 
 use super::arguments::Arguments;
@@ -17,11 +18,16 @@ pub(super) struct Summary {
     seeds: u64,
     broken: Vec<(u64, Vec<String>)>,
     hits: BTreeMap<Hit, u64>,
+    cells: BTreeMap<(Hit, Phase), u64>,
     steps: u64,
     calls: u64,
     grants: u64,
     entries: u64,
     syncs: u64,
+}
+
+fn role(hit: Hit) -> String {
+    format!("{:?}", hit.role).to_lowercase()
 }
 
 impl Summary {
@@ -31,6 +37,7 @@ impl Summary {
             seeds: 0,
             broken: Vec::new(),
             hits: BTreeMap::new(),
+            cells: BTreeMap::new(),
             steps: 0,
             calls: 0,
             grants: 0,
@@ -60,6 +67,9 @@ impl Summary {
         for hit in &outcome.hits {
             *self.hits.entry(*hit).or_default() += 1;
         }
+        for cell in &outcome.cells {
+            *self.cells.entry(*cell).or_default() += 1;
+        }
         self.steps += outcome.steps;
         self.calls += outcome.calls as u64;
         self.grants += outcome.grants;
@@ -75,8 +85,16 @@ impl Summary {
         self.broken.len()
     }
 
+    /// Nothing was found, and where that was asked for, every cell was hit.
     pub(super) fn is_clean(&self) -> bool {
-        self.broken.is_empty()
+        self.broken.is_empty() && (!self.arguments.require_coverage || self.missing().is_empty())
+    }
+
+    /// Cells of fault × role × phase that were never hit.
+    fn missing(&self) -> Vec<String> {
+        let cells = Hit::all().flat_map(|hit| Phase::ALL.into_iter().map(move |phase| (hit, phase)));
+        let missing = cells.filter(|cell| !self.cells.contains_key(cell));
+        missing.map(|(hit, phase)| format!("{} {} {phase}", hit.fault, role(hit))).collect()
     }
 
     fn hours(&self) -> f64 {
@@ -106,16 +124,20 @@ impl Summary {
             self.syncs,
             self.hits.values().sum::<u64>()
         );
+        println!("{:<14} {:<9} {:>8} {:>8?}", "fault", "role", "hits", Phase::ALL.map(Phase::name));
         for (hit, count) in &self.hits {
-            println!("  {:<14} {:<9} {count}", hit.fault, format!("{:?}", hit.role).to_lowercase());
+            let phases = Phase::ALL.map(|phase| self.cells.get(&(*hit, phase)).copied().unwrap_or(0));
+            println!("{:<14} {:<9} {count:>8} {phases:>8?}", hit.fault, role(*hit));
         }
-        let Arguments { steps, clients, .. } = self.arguments;
+        let missing = self.missing();
+        if !missing.is_empty() {
+            println!("never hit: {}", missing.join(", "));
+        }
         for (seed, problems) in self.broken.iter().take(SHOWN_MAX) {
             println!("seed {seed}:");
             problems.iter().for_each(|problem| println!("  {problem}"));
-            println!(
-                "  repeat: cargo run --release -p leasehold-testkit --bin sim -- --seed {seed} --steps {steps} --clients {clients}"
-            );
+            let repeat = self.arguments.of_child(*seed).join(" ");
+            println!("  repeat: cargo run --release -p leasehold-testkit --bin sim -- {repeat}");
         }
         println!("{} passed, {} failed", self.seeds - self.broken.len() as u64, self.broken.len());
     }
@@ -123,6 +145,11 @@ impl Summary {
     pub(super) fn json(&self, took: Duration) -> Result<String> {
         let hits: Vec<_> =
             self.hits.iter().map(|(hit, count)| serde_json::json!({ "hit": hit, "count": count })).collect();
+        let cells: Vec<_> = self
+            .cells
+            .iter()
+            .map(|((hit, phase), count)| serde_json::json!({ "hit": hit, "phase": phase, "count": count }))
+            .collect();
         let broken: Vec<_> = self
             .broken
             .iter()
@@ -131,7 +158,8 @@ impl Summary {
         let summary = serde_json::json!({
             "first": self.arguments.first, "seeds": self.seeds, "steps": self.arguments.steps, "twice": !self.arguments.once,
             "simulated_hours": self.hours(), "seconds": took.as_secs_f64(), "seeds_per_minute": self.seeds_per_minute(took),
-            "calls": self.calls, "grants": self.grants, "entries": self.entries, "syncs": self.syncs, "hits": hits,
+            "calls": self.calls, "grants": self.grants, "entries": self.entries, "syncs": self.syncs, "hits": hits, "cells": cells,
+            "never_hit": self.missing(),
             "broken": broken,
         });
         Ok(serde_json::to_string_pretty(&summary)?)
