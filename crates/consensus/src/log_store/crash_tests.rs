@@ -22,7 +22,7 @@ use crate::types::{BatchBytes, Entry, LeaderId, LogId, TypeConfig, Vote};
 
 /// Small files, so that a life fills several.
 const CHUNK_BYTES: usize = 4 << 10;
-const LIVES: u64 = 24;
+const LIVES: u64 = 12;
 const STEPS: usize = 40;
 const PAYLOAD_BYTES_MAX: usize = 300;
 /// Ends of the log that are tried after a step that is followed by some.
@@ -71,7 +71,7 @@ struct Expected {
 enum Crash {
     /// kill -9: all that was written is there.
     Kill,
-    /// A power cut in the middle of what was not synced yet.
+    /// A power cut in the middle of appends that were not synced yet: the end of the file is gone, and what was noted of them.
     PowerCut,
     /// The newest file ends anywhere.
     Cut,
@@ -87,19 +87,18 @@ struct Life {
     entries: BTreeMap<u64, Entry>,
     next: u64,
     term: u64,
+    /// What is committed is never cut back.
+    committed: Option<u64>,
     expected: Expected,
-    /// The newest file, and its length, when everything was synced last.
-    synced: (PathBuf, u64),
 }
 
 impl Life {
     fn begin(seed: u64) -> Self {
         let dir = TempDir::new().unwrap();
         let log = open(dir.path()).unwrap();
-        let synced = newest_file(dir.path());
         let random = StdRng::seed_from_u64(seed);
         let (entries, expected) = (BTreeMap::new(), Expected::default());
-        Self { random, seed, dir, log, entries, next: 0, term: 1, expected, synced }
+        Self { random, seed, dir, log, entries, next: 0, term: 1, committed: None, expected }
     }
 
     fn leader(&self) -> LeaderId {
@@ -151,7 +150,7 @@ impl Life {
 
     /// As a follower does for a new leader: never without a later term.
     async fn cut_back(&mut self) {
-        let first = self.expected.purged.map_or(0, |index| index + 1);
+        let first = self.expected.purged.max(self.committed).map_or(0, |index| index + 1);
         if self.next <= first {
             return;
         }
@@ -177,8 +176,9 @@ impl Life {
     }
 
     async fn commit(&mut self) {
-        let last = self.entries.last_key_value().map(|(_, entry)| entry.log_id);
-        self.log.save_committed(last).await.unwrap();
+        let Some((index, entry)) = self.entries.iter().nth(self.random.random_range(0..4)) else { return };
+        self.committed = self.committed.max(Some(*index));
+        self.log.save_committed(Some(entry.log_id)).await.unwrap();
     }
 
     /// Stops and starts, in good order.
@@ -193,23 +193,52 @@ impl Life {
 
     fn acknowledged(&mut self) {
         self.expected.acknowledged.clone_from(&self.entries);
-        self.synced = newest_file(self.dir.path());
     }
 
     /// Breaks off a copy, and looks at what is left.
     async fn crash(&mut self, crash: Crash) {
         let copy = TempDir::new().unwrap();
-        copy_folder(self.dir.path(), copy.path());
-        let told = self.damage(crash, copy.path());
-        let Self { seed, .. } = self;
+        let (mut expected, mut told) = (self.expected.clone(), String::new());
+        match crash {
+            Crash::PowerCut => told = self.power_cut(copy.path(), &mut expected).await,
+            Crash::Kill => copy_folder(self.dir.path(), copy.path()),
+            Crash::Cut | Crash::Flip => {
+                copy_folder(self.dir.path(), copy.path());
+                told = self.damage(crash, copy.path());
+            }
+        }
+        let seed = self.seed;
         match open(copy.path()) {
-            Ok(mut log) => check(&self.expected, &mut log, &format!("life {seed}, {crash:?} {told}")).await,
+            Ok(mut log) => check(&expected, &mut log, &format!("life {seed}, {crash:?} {told}")).await,
             Err(error) => {
                 let may_refuse = matches!(crash, Crash::Cut | Crash::Flip);
                 assert!(may_refuse, "life {seed}, {crash:?} {told}: refused: {error}");
                 assert!(error.to_string().contains(&copy.path().display().to_string()), "not by name: {error}");
             }
         }
+    }
+
+    /// Appends something, and takes a part of that away again. The mark was written after the sync that did not come to be.
+    async fn power_cut(&mut self, copy: &Path, expected: &mut Expected) -> String {
+        self.log.close().await.unwrap();
+        self.expected.acknowledged.clone_from(&self.entries);
+        expected.acknowledged.clone_from(&self.entries);
+        let mark = fs::read(self.dir.path().join(MARK_FILE)).unwrap();
+        let (file, safe) = newest_file(self.dir.path());
+        self.append().await;
+        expected.written.clone_from(&self.expected.written);
+        self.log.close().await.unwrap();
+        self.expected.acknowledged.clone_from(&self.entries);
+        copy_folder(self.dir.path(), copy);
+        let (newest, length) = newest_file(copy);
+        if newest.file_name() != file.file_name() {
+            // The append began another file, and the old one was synced whole.
+            return String::new();
+        }
+        fs::write(copy.join(MARK_FILE), mark).unwrap();
+        let to = self.random.random_range(safe..=length);
+        fs::File::options().write(true).open(&newest).unwrap().set_len(to).unwrap();
+        format!("at byte {to} of {safe} to {length}")
     }
 
     fn damage(&mut self, crash: Crash, copy: &Path) -> String {
@@ -219,12 +248,7 @@ impl Life {
             format!("of {} at byte {to} of {length}", newest.display())
         };
         match crash {
-            Crash::Kill => String::new(),
-            Crash::PowerCut => {
-                let same = self.synced.0.file_name() == newest.file_name();
-                let safe = if same { self.synced.1 } else { length };
-                cut(self.random.random_range(safe.min(length)..=length))
-            }
+            Crash::Kill | Crash::PowerCut => String::new(),
             Crash::Cut => cut(self.random.random_range(0..=length)),
             Crash::Flip => {
                 let files = files_of(copy);
