@@ -91,8 +91,9 @@ mod tests {
     use leasehold_state_machine::{LeaseRequest, Mode};
 
     use super::super::fixture::{Fixture, acquire_as, grants, grants_as, queued, session};
-    use super::C5;
-    use crate::history::Acquire;
+    use super::{C5, Outages};
+    use crate::clock::Moment;
+    use crate::history::{Acquire, Fault};
 
     /// Token 1 is granted at 10 and not renewed, token 2 waits and is granted by the expiry.
     fn expiry() -> Fixture {
@@ -108,6 +109,21 @@ mod tests {
     #[test]
     fn an_outage_excuses() {
         expiry().granted("a", 1, 5, 15).waited("a", 2, 18, 8_000).fault(500, 7_500).assert_holds(C5);
+    }
+
+    #[test]
+    fn outages_count_where_they_overlap_with_what_is_asked_for() {
+        let at = |ms| Moment::default().plus_ms(ms);
+        let fault =
+            |begin, end: Option<u64>| Fault { what: String::new(), node: None, begin: at(begin), end: end.map(at) };
+        // One lasts beyond those that began after it.
+        let faults = [fault(50, Some(60)), fault(0, Some(100)), fault(10, Some(20)), fault(200, None)];
+        let outages = Outages::of(&faults);
+        let between = |from, until| outages.between(at(from), at(until)).map(|long| long.as_millis());
+        assert_eq!(between(70, 80), Some(10));
+        assert_eq!(between(15, 55), Some(40 + 5 + 5));
+        assert_eq!(between(101, 199), Some(0));
+        assert_eq!(between(90, 200), None);
     }
 
     #[test]

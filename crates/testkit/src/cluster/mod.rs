@@ -206,8 +206,21 @@ impl Cluster {
     }
 
     /// How the cluster is, for the checker: so many grants were made anew since all faults were removed at `healed`, which may
-    /// have taken so long.
+    /// have taken so long. Nodes are asked one after the other, and a tick may come in between: so until all say the same, or
+    /// that time is over.
     pub async fn ending(&self, healed: Moment, within: Duration, fresh_grants: u64) -> Ending {
+        loop {
+            let nodes = self.node_ends().await;
+            let mut ends = nodes.values();
+            let first = ends.next();
+            if ends.all(|end| Some(end) == first) || healed.elapsed() > within {
+                return Ending { healed, settled: Moment::now(), within, fresh_grants, nodes };
+            }
+            status::pause().await;
+        }
+    }
+
+    async fn node_ends(&self) -> BTreeMap<u64, NodeEnd> {
         let mut nodes = BTreeMap::new();
         for node in self.nodes.values().filter(|node| node.is_responsive()) {
             let status = StatusClient::ask(&node.client_address()).await.unwrap_or_default();
@@ -215,25 +228,7 @@ impl Cluster {
             let end = NodeEnd { leader: status.leader, applied: own.map_or(0, |own| own.applied), hash: None };
             nodes.insert(node.id(), end);
         }
-        Ending { healed, settled: Moment::now(), within, fresh_grants, nodes }
-    }
-
-    /// Waits until all running nodes have applied what any of them had applied when this began, and name one leader. Under clients at work
-    /// this comes to an end sooner than [`Cluster::wait_all_applied`].
-    pub async fn wait_caught_up(&self) -> Result<u64> {
-        let target = tokio::sync::OnceCell::new();
-        let caught_up = || async {
-            let leader = self.agreed_leader().await?;
-            let mut applied = Vec::new();
-            for node in self.nodes.values().filter(|node| node.is_responsive()) {
-                let status = StatusClient::ask(&node.client_address()).await?;
-                applied.push(status.nodes.iter().find(|state| state.id == node.id())?.applied);
-            }
-            let most = applied.iter().copied().max()?;
-            let target = *target.get_or_init(|| async { most }).await;
-            applied.iter().all(|applied| *applied >= target).then_some(leader)
-        };
-        eventually(PATIENCE, "all running nodes have caught up", caught_up).await.with_context(|| self.words())
+        nodes
     }
 
     async fn wait_ready(&mut self) -> Result<()> {
