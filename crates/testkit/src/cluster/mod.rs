@@ -231,6 +231,24 @@ impl Cluster {
         nodes
     }
 
+    /// Waits until all running nodes have applied what any of them had applied when this began, and name one leader. Under clients at work
+    /// this comes to an end sooner than [`Cluster::wait_all_applied`].
+    pub async fn wait_caught_up(&self) -> Result<u64> {
+        let target = tokio::sync::OnceCell::new();
+        let caught_up = || async {
+            let leader = self.agreed_leader().await?;
+            let mut applied = Vec::new();
+            for node in self.nodes.values().filter(|node| node.is_responsive()) {
+                let status = StatusClient::ask(&node.client_address()).await?;
+                applied.push(status.nodes.iter().find(|state| state.id == node.id())?.applied);
+            }
+            let most = applied.iter().copied().max()?;
+            let target = *target.get_or_init(|| async { most }).await;
+            applied.iter().all(|applied| *applied >= target).then_some(leader)
+        };
+        eventually(PATIENCE, "all running nodes have caught up", caught_up).await.with_context(|| self.words())
+    }
+
     async fn wait_ready(&mut self) -> Result<()> {
         let deadline = Moment::now();
         while deadline.elapsed() < PATIENCE {
