@@ -22,8 +22,10 @@ use crate::disk::Disk;
 
 /// Phase words that nobody has looked at yet.
 const WORDS_MAX: usize = 64;
-/// How long a new cluster may take to be formed, and a healed one to be whole again: machines are small and busy.
+/// How long a healed cluster may take to be whole again: machines are small and busy.
 pub const PATIENCE: Duration = Duration::from_secs(45);
+/// How long a new one may take to be formed, and to grant: that is not what a run is about.
+const START_MAX: Duration = Duration::from_secs(120);
 const LOOK_EVERY: Duration = Duration::from_millis(25);
 /// Monotonic clocks of nodes are up to a month apart.
 const OFFSET_S_MAX: u64 = 30 * 86_400;
@@ -110,11 +112,11 @@ impl Arena {
         for id in 1..=settings.nodes {
             arena.start_node(id)?;
         }
-        arena.settled(PATIENCE).await.context("the cluster does not form")?;
+        arena.settled(START_MAX).await.context("the cluster does not form")?;
         for client in &mut arena.clients {
             client.start()?;
         }
-        arena.fresh_grants(1, PATIENCE).await.context("no first grants")?;
+        arena.fresh_grants(1, START_MAX).await.context("no first grants")?;
         Ok(arena)
     }
 

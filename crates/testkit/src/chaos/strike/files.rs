@@ -3,11 +3,13 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::ExitStatus;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use rand::Rng;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
+use tokio::time::timeout;
 
 use super::super::arena::Arena;
 use super::super::fault::Fault;
@@ -17,6 +19,8 @@ use crate::damage::{Damage, Part};
 use crate::disk::Disk;
 use crate::failpoints::Failpoints;
 
+/// A node that answers does so within this.
+const ANSWER_MAX: Duration = Duration::from_millis(100);
 /// What a slow fsync takes longer.
 const SLOW: &str = "delay(250ms)";
 
@@ -31,6 +35,8 @@ pub(super) struct Refusal {
     must: bool,
     /// How it ended.
     ended: Option<ExitStatus>,
+    /// It answers: it took the data.
+    up: bool,
 }
 
 impl Refusal {
@@ -42,7 +48,7 @@ impl Refusal {
             fs::remove_dir_all(&aside)?;
         }
         copy_folder(&data, &aside)?;
-        let mut refusal = Self { node: id, what: fault.to_string(), aside, must: true, ended: None };
+        let mut refusal = Self { node: id, what: fault.to_string(), aside, must: true, ended: None, up: false };
         match fault {
             Fault::Wiped => empty_folder(&data)?,
             Fault::Swapped => {
@@ -70,20 +76,30 @@ impl Refusal {
         Ok(refusal)
     }
 
-    pub(super) fn tick(&mut self, arena: &mut Arena) -> Result<()> {
+    pub(super) async fn tick(&mut self, arena: &mut Arena) -> Result<()> {
         if self.ended.is_none() {
             self.ended = arena.node(self.node).ended()?;
+        }
+        if !self.must && !self.is_decided() {
+            // A busy machine takes long to look at a log: only what answers has taken it.
+            let (target, place) = (arena.target.clone(), arena.node(self.node).place.clone());
+            self.up = timeout(ANSWER_MAX, target.leader(&place)).await.is_ok_and(|word| word.is_some());
         }
         Ok(())
     }
 
     pub(super) fn is_decided(&self) -> bool {
-        self.ended.is_some() || !self.must
+        self.ended.is_some() || self.up
     }
 
     /// Gives the node its own data back, unless it has recovered.
-    pub(super) fn heal(mut self, arena: &mut Arena, notes: &mut Vec<String>, bad: &mut Vec<String>) -> Result<()> {
-        self.tick(arena)?;
+    pub(super) async fn heal(
+        mut self,
+        arena: &mut Arena,
+        notes: &mut Vec<String>,
+        bad: &mut Vec<String>,
+    ) -> Result<()> {
+        self.tick(arena).await?;
         let (target, node) = (arena.target.clone(), arena.node(self.node));
         let words = node.words()?;
         match self.ended {
@@ -94,10 +110,11 @@ impl Refusal {
                 bad.push(format!("node {}: {}: {}:\n{words}", self.node, self.what, ending(status)));
             }
             None if self.must => bad.push(format!("node {}: {}: it was not refused", self.node, self.what)),
-            None => {
+            None if self.up => {
                 notes.push(format!("{}: it recovered", self.what));
                 return Ok(());
             }
+            None => notes.push(format!("{}: neither refused nor up in time", self.what)),
         }
         node.kill()?;
         empty_folder(&node.place.data_dir)?;

@@ -157,7 +157,7 @@ impl Active {
                 }
                 Ok(())
             }
-            State::Refusal(refusal) => refusal.tick(arena),
+            State::Refusal(refusal) => refusal.tick(arena).await,
             State::Rolling(rolling) => rolling.tick(arena, self.step.fault == Fault::LevelRaise).await,
             State::Strobe(ticks) => {
                 *ticks += 1;
@@ -187,7 +187,7 @@ impl Active {
     pub async fn heal(&mut self, arena: &mut Arena) -> Result<()> {
         let state = std::mem::replace(&mut self.state, State::Plain);
         match (state, self.victim) {
-            (State::Refusal(refusal), _) => refusal.heal(arena, &mut self.notes, &mut self.violations)?,
+            (State::Refusal(refusal), _) => refusal.heal(arena, &mut self.notes, &mut self.violations).await?,
             (State::Rolling(rolling), _) => {
                 rolling
                     .heal(arena, self.step.fault == Fault::LevelRaise, &mut self.notes, &mut self.violations)
