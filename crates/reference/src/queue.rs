@@ -2,6 +2,8 @@
 //!
 //! A waiter may go when, at each of its locks, it fits beside the holders and all waiters ahead of it counted as holding.
 
+use std::collections::BTreeSet;
+
 use leasehold_state_machine::{EventKind, FencingToken, Granted, GrantedLock, LeaseId, LossReason, Mode, RequestId};
 
 use crate::Model;
@@ -52,10 +54,10 @@ impl Model {
         downgrade || want.keys().all(|key| self.fits_at(want, &key, place))
     }
 
-    /// Waiters that may go now, in log order.
-    fn free_waiters(&self) -> Vec<u64> {
+    /// Waiters at these locks that may go now, in log order.
+    fn free_waiters(&self, freed: &BTreeSet<LockKey>) -> Vec<u64> {
         let mut free = Vec::new();
-        for key in &self.tables.queued {
+        for key in freed {
             for (number, waiter) in self.tables.queue(key) {
                 if !self.fits_at(&waiter.want, key, Some(number)) {
                     // What is full for this one is full for all behind it, who count it as holding.
@@ -73,17 +75,19 @@ impl Model {
 
     /// Grants whatever can go, the longest waiting first. One that is dead by now goes without a grant.
     pub(crate) fn hand_over(&mut self) {
-        while std::mem::take(&mut self.tables.freed) {
-            for number in self.free_waiters() {
+        let mut freed = BTreeSet::new();
+        while !self.tables.freed.is_empty() {
+            freed.append(&mut self.tables.freed);
+            for number in self.free_waiters(&freed) {
                 self.touch_waiter(number);
-                if self.tables.freed {
+                if !self.tables.freed.is_empty() {
                     // Who was behind the dead one may come before those that are left.
                     break;
                 }
                 let waiter = self.tables.remove_waiter(number).expect("it waits");
                 self.give(&waiter.want, true);
                 // Whoever goes counted as holding before: that frees nobody.
-                self.tables.freed = false;
+                self.tables.freed.clear();
             }
         }
     }

@@ -22,8 +22,8 @@ pub(crate) struct Tables {
     pub(crate) lease_ends: LeaseEnds,
     /// Locks with a queue: the only ones at which anybody can be waiting to go.
     pub(crate) queued: BTreeSet<LockKey>,
-    /// Something went since the last hand-over, so somebody may be able to go.
-    pub(crate) freed: bool,
+    /// Locks at which something went since the last hand-over: only who awaits one of them may be able to go.
+    pub(crate) freed: BTreeSet<LockKey>,
     /// Leases by namespace, with the waiters that will make one.
     leases_in: BTreeMap<String, u64>,
     /// Locks held and awaited that may bring a lock-delay.
@@ -86,7 +86,7 @@ impl Tables {
         self.leases.get_mut(&grant.lease).expect("a grant hangs on a lease").grants.remove(&token);
         self.may_delay -= usize::from(grant.delay_ms > 0);
         self.tidy(&grant.lock);
-        self.freed = true;
+        self.freed.insert(grant.lock.clone());
         Some(grant)
     }
 
@@ -148,6 +148,7 @@ impl Tables {
         for key in waiter.want.keys() {
             self.locks.get_mut(&key).expect("an awaited lock is there").queue.retain(|other| *other != number);
             self.tidy(&key);
+            self.freed.insert(key);
         }
         match waiter.want.lease() {
             Some(lease) => {
@@ -157,7 +158,6 @@ impl Tables {
         }
         self.may_delay -= waiter.want.may_delay();
         self.due.remove(&(waiter.deadline, Due::Wait(number)));
-        self.freed = true;
         Some(waiter)
     }
 
@@ -217,7 +217,7 @@ impl Tables {
     pub(crate) fn end_delay(&mut self, key: &LockKey) {
         if let Some(Delay { until, number }) = self.delays.remove(key) {
             self.due.remove(&(until, Due::Delay(number, key.clone())));
-            self.freed = true;
+            self.freed.insert(key.clone());
         }
     }
 
