@@ -9,12 +9,13 @@ use super::Patch;
 /// Tiers whose tests end within seconds, and which need hardly anything built that a workspace has not.
 const QUICK: [&str; 3] = ["state-machine", "reference", "consensus"];
 
-/// `count` of the patches that are known to be caught quickly, chosen by the name of a commit: the same for the same commit, and
+/// `count` of the patches that were seen to be caught quickly, chosen by the name of a commit: the same for the same commit, and
 /// all of them in the course of time.
 #[must_use]
 pub fn choose(patches: Vec<Patch>, count: usize, commit: &str) -> Vec<Patch> {
     let mut quick: Vec<Patch> = patches
         .into_iter()
+        .filter(|patch| patch.seen.is_some())
         .filter(|patch| patch.caught_by.as_ref().is_some_and(|expected| QUICK.contains(&expected.tier.name)))
         .collect();
     quick.shuffle(&mut StdRng::seed_from_u64(seed(commit)));

@@ -29,6 +29,8 @@ pub struct Patch {
     pub tier: &'static Tier,
     /// Tests that are tried before all others.
     pub caught_by: Option<Expectation>,
+    /// When it was last seen to be caught by that.
+    pub seen: Option<String>,
     diff: String,
 }
 
@@ -42,12 +44,13 @@ impl Patch {
 
     fn parse(name: &str, text: &str) -> Result<Self> {
         let (head, diff) = text.split_once("\n--- ").context("a head comes before the diff")?;
-        let (mut rule, mut harm, mut tier, mut caught_by) = (None, None, None, None);
+        let (mut rule, mut harm, mut tier, mut caught_by, mut seen) = (None, None, None, None, None);
         for line in head.lines().filter(|line| !line.is_empty()) {
             let (key, value) = line.split_once(": ").with_context(|| format!("{line:?} is no line of a head"))?;
             match key {
                 "Rule" => rule = Some(value.to_owned()),
                 "Harm" => harm = Some(value.to_owned()),
+                "Seen" => seen = Some(value.to_owned()),
                 "Tier" => tier = Some(Tier::named(value)?),
                 "Caught-by" => {
                     let (tier, part) = value.split_once(' ').unwrap_or((value, ""));
@@ -62,6 +65,7 @@ impl Patch {
             harm: harm.context("its head has no Harm")?,
             tier: tier.context("its head has no Tier")?,
             caught_by,
+            seen,
             diff: format!("--- {diff}"),
         })
     }
