@@ -18,6 +18,7 @@ mod forward;
 pub mod fuzzing;
 mod identity;
 mod leader_clock;
+mod leader_loss;
 mod leadership;
 mod level;
 mod log_store;

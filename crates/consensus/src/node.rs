@@ -26,6 +26,7 @@ use crate::errors::{ReadError, StartError, StopReason};
 use crate::formation::Formation;
 use crate::forward::Forwarder;
 use crate::identity::IdentityFile;
+use crate::leader_loss::LeaderLoss;
 use crate::leadership::Leadership;
 use crate::log_store::LogStore;
 use crate::network::Network;
@@ -360,11 +361,14 @@ impl Parts {
     }
 
     fn serve_peers(self: &Arc<Self>, listener: Listener, snapshots: Arc<Snapshots>) {
+        let dialer = self.options.dialer.clone();
+        let leader_loss = LeaderLoss::start(self.raft.clone(), Arc::clone(&self.leadership), dialer, self.stop.clone());
         let service = PeerService {
             raft: self.raft.clone(),
             shared: Arc::clone(&self.shared),
             identity: Arc::clone(&self.identity),
             leadership: Arc::clone(&self.leadership),
+            leader_loss,
             proposer: self.proposer.clone(),
             snapshots,
             receiving: Arc::default(),

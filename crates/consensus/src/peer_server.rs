@@ -24,6 +24,7 @@ use crate::convert::{self, Malformed};
 use crate::divergence;
 use crate::forward;
 use crate::identity::IdentityFile;
+use crate::leader_loss::LeaderLoss;
 use crate::leadership::Leadership;
 use crate::proposer::{COMMAND_BYTES_MAX, Fate, Proposal, ProposerHandle, Reply};
 use crate::read_index;
@@ -49,6 +50,7 @@ pub(crate) struct PeerService {
     pub(crate) shared: Arc<Shared>,
     pub(crate) identity: Arc<IdentityFile>,
     pub(crate) leadership: Arc<Leadership>,
+    pub(crate) leader_loss: Arc<LeaderLoss>,
     pub(crate) proposer: ProposerHandle,
     pub(crate) snapshots: Arc<Snapshots>,
     /// One snapshot is received at a time.
@@ -212,7 +214,7 @@ impl Peer for PeerService {
         request: Request<Streaming<pb::AppendRequest>>,
     ) -> Result<Response<Self::AppendStream>, Status> {
         self.check(request.metadata())?;
-        let shared = Arc::clone(&self.shared);
+        let (shared, leader_loss) = (Arc::clone(&self.shared), Arc::clone(&self.leader_loss));
         let requests = request.into_inner().scan((), move |(), message| {
             shared.note_leader_contact();
             // The first bad message ends the stream.
@@ -222,6 +224,7 @@ impl Peer for PeerService {
                     .ok(),
                 Err(status) => {
                     tracing::debug!(%status, "an append stream broke");
+                    leader_loss.stream_broke();
                     None
                 }
             })

@@ -40,8 +40,9 @@ impl Stages {
         };
         let noticed = words.iter().flat_map(|(_, text)| NOTICED.iter().filter_map(|word| said(text, word))).min()?;
         let elected = words.iter().filter_map(|(node, text)| {
-            let itself = format!("leader={node} ");
-            let lines = text.lines().filter(|line| line.contains(KNOWN) && line.contains(&itself)).filter_map(&after);
+            let itself = format!("leader={node}");
+            let of_itself = |line: &&str| line.contains(KNOWN) && line.split(' ').any(|word| word == itself);
+            let lines = text.lines().filter(of_itself).filter_map(&after);
             lines.min()
         });
         Some(Self { noticed, elected: elected.min()? })
