@@ -93,7 +93,7 @@ fn seeds_of_arguments() -> Vec<Vec<u8>> {
         "acquire a b --permits 2 --limit 5 --endpoints h:1,[::1]:2",
         "lock a --try --shared -- cmd --try -o json",
         "serve --node-id 1 --data-dir d --peers 1=h:1 --bootstrap --log-format json",
-        "watch jobs/ --after 7.3 -n 5",
+        "watch jobs/ --after 7 --events 5",
         "release a 7",
         "session open --ttl 300ms",
         "renew 0000000000000007",
