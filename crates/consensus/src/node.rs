@@ -26,7 +26,7 @@ use crate::errors::{ReadError, StartError, StopReason};
 use crate::formation::Formation;
 use crate::forward::Forwarder;
 use crate::identity::IdentityFile;
-use crate::leader_loss::LeaderLoss;
+use crate::leader_loss::{LeaderLoss, Watch};
 use crate::leadership::Leadership;
 use crate::log_store::LogStore;
 use crate::network::Network;
@@ -361,14 +361,19 @@ impl Parts {
     }
 
     fn serve_peers(self: &Arc<Self>, listener: Listener, snapshots: Arc<Snapshots>) {
-        let dialer = self.options.dialer.clone();
-        let leader_loss = LeaderLoss::start(self.raft.clone(), Arc::clone(&self.leadership), dialer, self.stop.clone());
+        let watch = Watch {
+            raft: self.raft.clone(),
+            leadership: Arc::clone(&self.leadership),
+            shared: Arc::clone(&self.shared),
+            dialer: self.options.dialer.clone(),
+            heartbeat: self.options.tuning.heartbeat,
+        };
         let service = PeerService {
             raft: self.raft.clone(),
             shared: Arc::clone(&self.shared),
             identity: Arc::clone(&self.identity),
             leadership: Arc::clone(&self.leadership),
-            leader_loss,
+            leader_loss: LeaderLoss::start(watch, self.stop.clone()),
             proposer: self.proposer.clone(),
             snapshots,
             receiving: Arc::default(),

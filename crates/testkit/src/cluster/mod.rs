@@ -324,7 +324,8 @@ impl Cluster {
     }
 
     /// The last words of every node, for an error.
-    fn words(&self) -> String {
+    #[must_use]
+    pub fn words(&self) -> String {
         self.nodes.values().map(|node| format!("--- node {}\n{}\n", node.id(), node.log_tail())).collect()
     }
 }
