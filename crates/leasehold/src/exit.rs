@@ -28,18 +28,24 @@ pub(crate) enum Exit {
     Of(u8),
 }
 
+impl Exit {
+    pub(crate) const fn code(self) -> u8 {
+        match self {
+            Self::Ok => 0,
+            Self::Usage => 64,
+            Self::Refused => 65,
+            Self::Unavailable => 69,
+            Self::Internal => 70,
+            Self::NotAcquired => 75,
+            Self::Lost => 76,
+            Self::Of(code) => code,
+        }
+    }
+}
+
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
-        Self::from(match exit {
-            Exit::Ok => 0,
-            Exit::Usage => 64,
-            Exit::Refused => 65,
-            Exit::Unavailable => 69,
-            Exit::Internal => 70,
-            Exit::NotAcquired => 75,
-            Exit::Lost => 76,
-            Exit::Of(code) => code,
-        })
+        Self::from(exit.code())
     }
 }
 

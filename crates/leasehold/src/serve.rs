@@ -24,6 +24,9 @@ const LOG_DEFAULT: &str = "info,openraft=warn,chunked_wal=warn,raft_log=warn";
 /// A node that has not stopped after so long is left behind: the process ends.
 const STOP_MAX: Duration = Duration::from_secs(10);
 
+/// A process that is still there so long after its node was to stop is ended: a disk that hangs keeps threads, and timers with them.
+const END_MAX: Duration = Duration::from_secs(12);
+
 /// `leasehold serve`. Exits 0 when told to stop by SIGTERM or SIGINT; 64 for a bad setting, or an address or folder that
 /// cannot be used; 65 when the cluster knows this node id by another data folder, or has a higher
 /// format level than this node supports; 70 when the node fails.
@@ -124,6 +127,7 @@ impl Running {
         if let Err(failure) = &ended {
             error!(error = failure.message, "stopping");
         }
+        end_by_force_after(END_MAX);
         self.stop.cancel();
         let stopped = async {
             if !self.frontend.is_finished() {
@@ -137,6 +141,18 @@ impl Running {
         }
         info!("stopped");
         ended.map(|()| Exit::Ok)
+    }
+}
+
+/// Not by the runtime: its threads may be the ones that hang.
+fn end_by_force_after(limit: Duration) {
+    let end = move || {
+        std::thread::sleep(limit);
+        error!(after = ?limit, "the process has not ended in time, ending it: a disk may hang");
+        std::process::exit(Exit::Internal.code().into());
+    };
+    if let Err(error) = std::thread::Builder::new().name("end".into()).spawn(end) {
+        warn!(%error, "nothing ends this process if it hangs");
     }
 }
 
