@@ -60,7 +60,7 @@ impl Run {
         Self::begin(program, test, options, Some(alone)).await
     }
 
-    /// The same beside other runs: whoever starts several sees to it that they are few.
+    /// The same beside other runs, with clients at every node at all times: whoever starts several sees to it that they are few.
     pub async fn start_beside(program: &str, test: &str, options: ClusterOptions) -> Result<Self> {
         Self::begin(program, test, options, None).await
     }
@@ -74,7 +74,8 @@ impl Run {
         let seed = seed(program, test);
         let cluster = Cluster::start(options).await?;
         let recorder = Recorder::new();
-        let workload = Workload::start(&cluster.endpoints(), &WorkloadOptions::new(seed), &recorder).await?;
+        let clients = WorkloadOptions { one_for_each_endpoint: alone.is_none(), ..WorkloadOptions::new(seed) };
+        let workload = Workload::start(&cluster.endpoints(), &clients, &recorder).await?;
         let run = Self {
             cluster,
             workload,

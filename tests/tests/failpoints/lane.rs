@@ -166,13 +166,13 @@ impl Lane {
     pub(crate) async fn heal(&mut self, nodes: &[u64], down: &[u64]) -> Result<()> {
         for id in nodes.iter().chain(down) {
             let failpoints = self.failpoints(*id);
-            let node = self.run.cluster.node_mut(*id);
-            node.disarm_at_start();
+            self.run.cluster.node_mut(*id).disarm_at_start();
             // One that has ended, or is about to, does not answer.
-            let _may_be_gone = failpoints.clear().await;
-            node.exited();
-            if !node.is_responsive() {
-                node.start()?;
+            if self.run.cluster.node(*id).is_responsive() {
+                self.run.cluster.wait_ended(&[*id], || async { failpoints.clear().await.ok() }).await?;
+            }
+            if !self.run.cluster.node(*id).is_responsive() {
+                self.run.cluster.node_mut(*id).start()?;
             }
         }
         self.run.cluster.wait_caught_up().await?;

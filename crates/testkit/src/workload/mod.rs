@@ -27,6 +27,8 @@ pub struct WorkloadOptions {
     pub ttl_ms: (u64, u64),
     /// Time to live of the clients' sessions.
     pub session_ttl: Duration,
+    /// Whether there is one client more for every endpoint that knows no other: the rest gather at nodes that have not failed them.
+    pub one_for_each_endpoint: bool,
     /// What all random choices follow from.
     pub seed: u64,
 }
@@ -35,7 +37,8 @@ impl WorkloadOptions {
     /// Eight clients, four locks, leases of 1 to 2 seconds, sessions of 1.5.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        Self { clients: 8, locks: 4, ttl_ms: (1_000, 2_000), session_ttl: Duration::from_millis(1_500), seed }
+        let session_ttl = Duration::from_millis(1_500);
+        Self { clients: 8, locks: 4, ttl_ms: (1_000, 2_000), session_ttl, one_for_each_endpoint: false, seed }
     }
 }
 
@@ -88,7 +91,9 @@ impl Workload {
         let stop = CancellationToken::new();
         let mut workload =
             Self { recorder: recorder.clone(), wires: Vec::new(), clients: Vec::new(), tasks: JoinSet::new(), stop };
-        for number in 0..options.clients {
+        let of_one = endpoints.chunks(1).filter(|_| options.one_for_each_endpoint);
+        let of_all = (0..options.clients).map(|_| endpoints);
+        for (number, endpoints) in (0..).zip(of_all.chain(of_one)) {
             let wire = Arc::new(Wire::new(number));
             let mut client_options = ClientOptions::new(endpoints.iter().cloned());
             client_options.owner = format!("worker-{number}");
