@@ -1,23 +1,14 @@
 //! Measures what the end of a leader costs a three-node cluster of real processes on this machine, beside etcd in the same run.
 //!
-//! `cargo run --release -p leasehold-testkit --bin failover -- [OPTIONS]`: text to stderr, JSON to stdout.
-//!
-//! ```text
-//! --kills N          kill -9 of the leader (default 30)
-//! --freezes N        SIGSTOP of the leader (default 0)
-//! --calm SECONDS     count elections without a fault, beside one busy thread a core (default 0)
-//! --compete SECONDS  clients that compete under faults, judged by times (default 0)
-//! --clients N        clients of the load (default 8)
-//! --timing HEARTBEAT,MIN,MAX   in ms, instead of the defaults
-//! --etcd             the same with etcd: default timing, and with a heartbeat and an election time-out like ours
-//! --only etcd        only that
-//! ```
+//! `cargo run --release -p leasehold-testkit --bin failover -- --help`: text to stderr, JSON to stdout.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program that prints what it measured")]
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::Result;
+use clap::builder::RangedU64ValueParser;
+use clap::{Parser, ValueEnum};
 use leasehold_testkit::clock::random_seed;
 use leasehold_testkit::failover::gaps::{self, Fault};
 use leasehold_testkit::failover::{EtcdCluster, EtcdTiming, LeaseholdCluster, Target, calm, exclusion};
@@ -27,26 +18,53 @@ use serde_json::{Map, Value, json};
 const ETCD_LIKE_OURS: EtcdTiming = EtcdTiming { heartbeat_ms: 50, election_ms: 250 };
 const COMPETITORS: usize = 9;
 
-#[derive(Debug, Clone)]
+/// Measures what the end of a leader costs, in gaps of service; text to stderr, JSON to stdout.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "failover")]
 struct Plan {
+    /// How often the leader is ended by kill -9.
+    #[arg(long, value_name = "N", default_value_t = 30)]
     kills: u64,
+    /// How often the leader is stopped by SIGSTOP.
+    #[arg(long, value_name = "N", default_value_t = 0)]
     freezes: u64,
-    calm: Duration,
-    compete: Duration,
+    /// Counts elections without a fault for so many seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    calm: u64,
+    /// Threads that only burn time meanwhile (default: one a core).
+    #[arg(long, value_name = "N")]
+    burners: Option<usize>,
+    /// Clients that compete under faults for so many seconds, judged by times.
+    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    compete: u64,
+    /// Clients of the load.
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
     clients: usize,
-    tuning: Vec<String>,
-    leasehold: bool,
+    /// Heartbeat and bounds of the election time-out in ms, instead of the defaults.
+    #[arg(long, value_name = "HEARTBEAT,MIN,MAX", value_delimiter = ',', num_args = 3)]
+    timing: Vec<u64>,
+    /// The same with etcd: default timing, and with a heartbeat and an election time-out like ours.
+    #[arg(long)]
     etcd: bool,
+    /// Only one of them.
+    #[arg(long)]
+    only: Option<Only>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Only {
+    Leasehold,
+    Etcd,
 }
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let plan = plan()?;
+    let plan = Plan::parse();
     let mut report = Map::new();
-    if plan.leasehold {
-        run(&mut LeaseholdCluster::start(plan.tuning.clone()).await?, &plan, &mut report).await?;
+    if plan.only != Some(Only::Etcd) {
+        run(&mut LeaseholdCluster::start(tuning(&plan.timing)).await?, &plan, &mut report).await?;
     }
-    if plan.etcd {
+    if plan.only == Some(Only::Etcd) || plan.etcd && plan.only.is_none() {
         if EtcdCluster::version().is_none() {
             eprintln!("SKIPPED: the comparison with etcd: there is no `etcd` on this machine (Debian: etcd-server)");
         } else {
@@ -62,9 +80,9 @@ async fn run<T: Target>(target: &mut T, plan: &Plan, report: &mut Map<String, Va
     let name = target.name();
     eprintln!("{name}");
     let mut found = Map::new();
-    if !plan.calm.is_zero() {
-        let burners = std::thread::available_parallelism()?.get();
-        let calm = calm::watch(target, plan.calm, plan.clients, burners).await?;
+    if plan.calm > 0 {
+        let burners = plan.burners.unwrap_or(std::thread::available_parallelism()?.get());
+        let calm = calm::watch(target, Duration::from_secs(plan.calm), plan.clients, burners).await?;
         eprint!("{}", calm.text());
         found.insert("calm".into(), calm.json());
     }
@@ -75,9 +93,9 @@ async fn run<T: Target>(target: &mut T, plan: &Plan, report: &mut Map<String, Va
             found.insert(what.into(), gaps.json());
         }
     }
-    if !plan.compete.is_zero() {
+    if plan.compete > 0 {
         let seed = random_seed();
-        let verdict = exclusion::compete(target, plan.compete, COMPETITORS, seed).await?;
+        let verdict = exclusion::compete(target, Duration::from_secs(plan.compete), COMPETITORS, seed).await?;
         eprint!("{}", verdict.text());
         found.insert("compete".into(), json!({"seed": seed, "verdict": verdict.json()}));
     }
@@ -85,45 +103,7 @@ async fn run<T: Target>(target: &mut T, plan: &Plan, report: &mut Map<String, Va
     Ok(())
 }
 
-fn plan() -> Result<Plan> {
-    let mut plan = Plan {
-        kills: 30,
-        freezes: 0,
-        calm: Duration::ZERO,
-        compete: Duration::ZERO,
-        clients: 8,
-        tuning: Vec::new(),
-        leasehold: true,
-        etcd: false,
-    };
-    let mut arguments = std::env::args().skip(1);
-    while let Some(flag) = arguments.next() {
-        if flag == "--etcd" {
-            plan.etcd = true;
-            continue;
-        }
-        let value = arguments.next().with_context(|| format!("{flag} wants a value"))?;
-        match flag.as_str() {
-            "--kills" => plan.kills = value.parse()?,
-            "--freezes" => plan.freezes = value.parse()?,
-            "--calm" => plan.calm = Duration::from_secs(value.parse()?),
-            "--compete" => plan.compete = Duration::from_secs(value.parse()?),
-            "--clients" => plan.clients = value.parse()?,
-            "--timing" => plan.tuning = tuning(&value)?,
-            "--only" => {
-                ensure!(value == "etcd", "--only knows etcd");
-                (plan.leasehold, plan.etcd) = (false, true);
-            }
-            _ => bail!("there is no option {flag}"),
-        }
-    }
-    ensure!(plan.clients > 0, "--clients: at least one");
-    Ok(plan)
-}
-
-fn tuning(times: &str) -> Result<Vec<String>> {
-    let times: Vec<u64> = times.split(',').map(str::parse).collect::<Result<_, _>>()?;
-    let [heartbeat, min, max] = times.as_slice() else { bail!("--timing HEARTBEAT,MIN,MAX") };
-    let line = |name: &str, ms: u64| format!("{name} = \"{ms}ms\"");
-    Ok(vec![line("heartbeat", *heartbeat), line("election-min", *min), line("election-max", *max)])
+fn tuning(timing: &[u64]) -> Vec<String> {
+    let names = ["heartbeat", "election-min", "election-max"];
+    names.iter().zip(timing).map(|(name, ms)| format!("{name} = \"{ms}ms\"")).collect()
 }

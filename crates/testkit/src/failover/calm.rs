@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use serde_json::json;
 
 use super::Target;
@@ -21,15 +21,19 @@ pub struct Calm {
     elections: u64,
     grants: u64,
     failures: u64,
+    /// Share of the cores' time in which they had work, of whomever.
+    busy: f64,
 }
 
 impl Calm {
     /// For a person.
     #[must_use]
     pub fn text(&self) -> String {
-        let Self { lasted, elections, grants, failures } = self;
+        let Self { lasted, elections, grants, failures, busy } = self;
+        let busy = 100.0 * busy;
         format!(
-            "  {elections} elections in {lasted:.0?} without a fault; {grants} grants, {failures} attempts failed\n"
+            "  {elections} elections in {lasted:.0?} without a fault, cores busy for {busy:.0} % of it; {grants} grants, {failures} attempts \
+             failed\n"
         )
     }
 
@@ -38,7 +42,7 @@ impl Calm {
     pub fn json(&self) -> serde_json::Value {
         json!({
             "seconds": self.lasted.as_secs(), "elections": self.elections, "grants": self.grants,
-            "failed_attempts": self.failures,
+            "failed_attempts": self.failures, "cores_busy": self.busy,
         })
     }
 }
@@ -49,13 +53,13 @@ pub async fn watch<T: Target>(target: &mut T, lasts: Duration, clients: usize, b
     let burning: Vec<_> = (0..burners).map(|_| burn(stop.clone())).collect();
     let load = Load::start(target, clients).await?;
     let first = target.term().await?;
-    let begin = Moment::now();
+    let (begin, before) = (Moment::now(), CoreTime::now()?);
     let mut grants = 0;
     while begin.elapsed() < lasts {
         tokio::time::sleep(LOOK_EVERY).await;
         grants += load.take().iter().map(|grants| grants.len().saturating_sub(1) as u64).sum::<u64>();
     }
-    let lasted = begin.elapsed();
+    let (lasted, busy) = (begin.elapsed(), CoreTime::now()?.busy_since(before));
     let elections = target.term().await? - first;
     let failures = load.failures();
     stop.store(true, Ordering::Relaxed);
@@ -63,7 +67,30 @@ pub async fn watch<T: Target>(target: &mut T, lasts: Duration, clients: usize, b
     for thread in burning {
         let _ended = thread.join();
     }
-    Ok(Calm { lasted, elections, grants, failures })
+    Ok(Calm { lasted, elections, grants, failures, busy })
+}
+
+/// What all cores did since they were started, in ticks.
+#[derive(Debug, Clone, Copy)]
+struct CoreTime {
+    all: u64,
+    idle: u64,
+}
+
+impl CoreTime {
+    fn now() -> Result<Self> {
+        let text = std::fs::read_to_string("/proc/stat")?;
+        let line = text.lines().next().context("/proc/stat is empty")?;
+        let ticks: Vec<u64> = line.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+        // user nice system idle iowait irq softirq steal; what follows is part of user.
+        let ticks = ticks.get(..8).context("/proc/stat: the first line is too short")?;
+        Ok(Self { all: ticks.iter().sum(), idle: ticks[3] + ticks[4] })
+    }
+
+    fn busy_since(self, before: Self) -> f64 {
+        let all = self.all - before.all;
+        if all == 0 { 0.0 } else { 1.0 - (self.idle - before.idle) as f64 / all as f64 }
+    }
 }
 
 fn burn(stop: Arc<AtomicBool>) -> std::thread::JoinHandle<()> {
