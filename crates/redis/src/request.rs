@@ -182,6 +182,24 @@ impl Decoder {
         }
         Ok(end.map_or(Front::Unfinished(Seen::Inline(buffer.len())), Front::Whole))
     }
+
+    /// All requests in what comes in these pieces, and the error that ended it. For tests: it keeps everything.
+    #[doc(hidden)]
+    pub fn decode_pieces<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<Request>, Option<String>) {
+        let (mut decoder, mut buffer, mut requests) = (Self::default(), BytesMut::new(), Vec::new());
+        for piece in pieces {
+            buffer.extend_from_slice(piece);
+            loop {
+                match decoder.next(&mut buffer) {
+                    Ok(Some(request)) => requests.push(request),
+                    Ok(None) => break,
+                    Err(error) => return (requests, Some(error.to_string())),
+                }
+            }
+            assert!(buffer.len() <= Self::REQUEST_BYTES_MAX, "the decoder waits for more than it takes");
+        }
+        (requests, None)
+    }
 }
 
 /// A number as Redis writes it, and no other way: no plus sign, no zeros before it.

@@ -1,26 +1,8 @@
 //! Whatever comes over a connection: the decoder and the parser take it or refuse it, and never panic.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use leasehold_redis::{Decoder, Request, parse};
 use proptest::{collection::vec, prelude::*};
-
-/// All requests in what comes in these pieces, and the error that ended it.
-fn decode<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<Request>, Option<String>) {
-    let mut decoder = Decoder::default();
-    let mut buffer = BytesMut::new();
-    let mut requests = Vec::new();
-    for piece in pieces {
-        buffer.extend_from_slice(piece);
-        loop {
-            match decoder.next(&mut buffer) {
-                Ok(Some(request)) => requests.push(request),
-                Ok(None) => break,
-                Err(error) => return (requests, Some(error.to_string())),
-            }
-        }
-    }
-    (requests, None)
-}
 
 fn encode(words: &[Vec<u8>]) -> Vec<u8> {
     let mut out = format!("*{}\r\n", words.len()).into_bytes();
@@ -105,18 +87,18 @@ proptest! {
         bytes in prop_oneof![nearly_frames(), vec(any::<u8>(), 0..300)],
         cuts in vec(any::<prop::sample::Index>(), 0..8),
     ) {
-        let whole = decode([&bytes[..]]);
+        let whole = Decoder::decode_pieces([&bytes[..]]);
         let mut cuts: Vec<_> = cuts.iter().map(|cut| cut.index(bytes.len() + 1)).chain([0, bytes.len()]).collect();
         cuts.sort_unstable();
         let pieces = cuts.windows(2).map(|ends| &bytes[ends[0]..ends[1]]);
-        prop_assert_eq!(decode(pieces), whole.clone());
-        prop_assert_eq!(decode(bytes.chunks(1)), whole);
+        prop_assert_eq!(Decoder::decode_pieces(pieces), whole.clone());
+        prop_assert_eq!(Decoder::decode_pieces(bytes.chunks(1)), whole);
     }
 
     #[test]
     fn requests_come_out_as_they_went_in(requests in vec(vec(vec(any::<u8>(), 0..40), 1..6), 0..5), cut in 1_usize..64) {
         let bytes: Vec<u8> = requests.iter().flat_map(|words| encode(words)).collect();
-        let (decoded, error) = decode(bytes.chunks(cut));
+        let (decoded, error) = Decoder::decode_pieces(bytes.chunks(cut));
         prop_assert_eq!(error, None);
         let expected: Vec<_> = requests
             .into_iter()

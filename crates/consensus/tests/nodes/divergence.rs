@@ -33,6 +33,13 @@ fn alter(checkpoint: &Path) {
     checkpoint.flush().unwrap();
 }
 
+async fn stop_all_and_alter(cluster: &mut Cluster, altered: u64) {
+    for id in 1..=3 {
+        cluster.stop(id).await;
+    }
+    alter_tables_of(cluster, altered);
+}
+
 fn alter_tables_of(cluster: &Cluster, id: u64) {
     alter(&cluster.data_dir(id).join("checkpoint"));
 }
@@ -95,10 +102,7 @@ async fn a_leader_with_other_tables_stops_too() {
     let mut cluster = Cluster::start(3, Tuning::default()).await;
     cluster.grant(1, "held").await;
     cluster.agree().await;
-    for id in 1..=3 {
-        cluster.stop(id).await;
-    }
-    alter_tables_of(&cluster, 1);
+    stop_all_and_alter(&mut cluster, 1).await;
     // The others are in no hurry to lead.
     let quick = cluster.tuning.clone();
     let (election_min, election_max) = (Duration::from_secs(3), Duration::from_secs(4));
@@ -118,10 +122,7 @@ async fn two_nodes_that_differ_both_stop_when_the_third_cannot_decide() {
     let mut cluster = Cluster::start(3, Tuning::default()).await;
     cluster.grant(1, "held").await;
     cluster.agree().await;
-    for id in 1..=3 {
-        cluster.stop(id).await;
-    }
-    alter_tables_of(&cluster, 1);
+    stop_all_and_alter(&mut cluster, 1).await;
     cluster.restart(1).await;
     cluster.restart(2).await;
     for id in [1, 2] {

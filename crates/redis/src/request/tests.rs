@@ -1,27 +1,10 @@
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use super::{Decoder, Request};
 
 /// All requests in these bytes, and the error at their end.
 fn decode(bytes: &[u8]) -> (Vec<Request>, Option<String>) {
-    decode_pieces([bytes])
-}
-
-fn decode_pieces<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<Request>, Option<String>) {
-    let mut decoder = Decoder::default();
-    let mut buffer = BytesMut::new();
-    let mut requests = Vec::new();
-    for piece in pieces {
-        buffer.extend_from_slice(piece);
-        loop {
-            match decoder.next(&mut buffer) {
-                Ok(Some(request)) => requests.push(request),
-                Ok(None) => break,
-                Err(error) => return (requests, Some(error.to_string())),
-            }
-        }
-    }
-    (requests, None)
+    Decoder::decode_pieces([bytes])
 }
 
 fn request(words: &[&str]) -> Request {
@@ -48,9 +31,9 @@ fn a_request_is_the_same_wherever_it_is_cut() {
     let whole = decode(bytes);
     assert_eq!(whole.0.len(), 3);
     for at in 0..bytes.len() {
-        assert_eq!(decode_pieces([&bytes[..at], &bytes[at..]]), whole, "cut at {at}");
+        assert_eq!(Decoder::decode_pieces([&bytes[..at], &bytes[at..]]), whole, "cut at {at}");
     }
-    assert_eq!(decode_pieces(bytes.chunks(1)), whole);
+    assert_eq!(Decoder::decode_pieces(bytes.chunks(1)), whole);
 }
 
 #[test]
@@ -92,7 +75,7 @@ fn a_word_of_the_greatest_length_comes_through() {
     let mut bytes = b"*2\r\n$4\r\nECHO\r\n$524288\r\n".to_vec();
     bytes.extend(vec![b'x'; Decoder::WORD_BYTES_MAX]);
     bytes.extend_from_slice(b"\r\n");
-    let (requests, error) = decode_pieces(bytes.chunks(1000));
+    let (requests, error) = Decoder::decode_pieces(bytes.chunks(1000));
     assert_eq!(error, None);
     assert_eq!(requests[0].words[1].len(), Decoder::WORD_BYTES_MAX);
 }

@@ -3,24 +3,6 @@
 use bytes::{Bytes, BytesMut};
 use leasehold_redis::{Command, Decoder, Entry, Holding, Protocol, Reply, Request, parse};
 
-fn decode<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<Request>, Option<String>) {
-    let mut decoder = Decoder::default();
-    let mut buffer = BytesMut::new();
-    let mut requests = Vec::new();
-    for piece in pieces {
-        buffer.extend_from_slice(piece);
-        loop {
-            match decoder.next(&mut buffer) {
-                Ok(Some(request)) => requests.push(request),
-                Ok(None) => break,
-                Err(error) => return (requests, Some(error.to_string())),
-            }
-        }
-        assert!(buffer.len() <= Decoder::REQUEST_BYTES_MAX);
-    }
-    (requests, None)
-}
-
 /// However it is said, a line of a reply is one line.
 fn encode(reply: &Reply) {
     for protocol in [Protocol::Resp2, Protocol::Resp3] {
@@ -36,8 +18,8 @@ fn encode(reply: &Reply) {
 /// The first byte says where to cut.
 pub fn run(data: &[u8]) -> bool {
     let Some((cut, bytes)) = data.split_first() else { return false };
-    let whole = decode([bytes]);
-    assert_eq!(decode(bytes.chunks(usize::from(*cut) + 1)), whole);
+    let whole = Decoder::decode_pieces([bytes]);
+    assert_eq!(Decoder::decode_pieces(bytes.chunks(usize::from(*cut) + 1)), whole);
     let understood = !whole.0.is_empty();
     for request in whole.0 {
         match parse(&request) {
