@@ -12,6 +12,9 @@ use leasehold_state_machine::{Mode, RequestId};
 use crate::clock::Moment;
 use crate::history::{Acquire, Call, OpenSession, Record, Release, Renew, Response, SeenHolder};
 
+/// Reason of the error of a node that stops.
+const STOPPING: &str = "STOPPING";
+
 /// Records every operation of one client as it goes over the wire: first sends, resends, background renewals, errands.
 #[derive(Debug)]
 pub struct Wire {
@@ -236,7 +239,8 @@ impl Known {
     }
 }
 
-/// One send of an acquire more. A grant is what it came to, whatever other sends were told.
+/// One send of an acquire more. A grant is what it came to, whatever other sends were told; otherwise what the last was told counts, and of one
+/// that was told nothing nobody knows.
 fn add_attempt(records: &mut [Record], request: &v1::AcquireRequest, send: &Send) {
     for record in records.iter_mut() {
         if let Call::Acquire(acquire) = &mut record.call {
@@ -244,21 +248,28 @@ fn add_attempt(records: &mut [Record], request: &v1::AcquireRequest, send: &Send
             acquire.wait_ms = request.wait_ms.or(acquire.wait_ms);
         }
     }
-    let Some((done, answer)) = &send.answer else { return };
     if records.iter().any(|record| matches!(record.response, Response::Granted { .. })) {
         return;
     }
     for (at, record) in records.iter_mut().enumerate() {
         let name = request.locks.get(at).map_or("", |lock| &lock.name);
-        let response = acquired(answer, name);
-        record.complete = if response == Response::Unknown { None } else { Some(*done) };
+        let (done, response) = match &send.answer {
+            Some((done, answer)) => (Some(*done), acquired(answer, name)),
+            None => (None, Response::Unknown),
+        };
+        record.complete = done.filter(|_| response != Response::Unknown);
         record.response = response;
     }
 }
 
 /// What an acquire came to for one of its locks.
 fn acquired(answer: &Answer, name: &str) -> Response {
-    let Answer::Acquire(v1::AcquireResponse { result: Some(result) }) = answer else { return failed(Some(answer)) };
+    let result = match answer {
+        Answer::Acquire(v1::AcquireResponse { result: Some(result) }) => result,
+        // What the node had sent on, or put into a queue, goes on without it.
+        Answer::Error(error) if error.reason == STOPPING => return Response::Unknown,
+        other => return failed(Some(other)),
+    };
     match result {
         Acquired::Granted(granted) => match granted.grants.iter().find(|grant| grant.name == name) {
             Some(grant) => Response::Granted {
@@ -360,5 +371,49 @@ impl Observer for Wire {
 
     fn answered(&self, number: u64, answer: &Answer) {
         self.put_answer(number, Moment::now(), answer.clone());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn acquire(attempt: u32) -> Operation {
+        Operation::Acquire(v1::AcquireRequest {
+            locks: vec![v1::LockRequest { name: "a".into(), ..Default::default() }],
+            wait_ms: Some(1_000),
+            request_id: Some(v1::RequestId { client: 1, counter: 2 }),
+            attempt,
+            ..Default::default()
+        })
+    }
+
+    fn error(code: tonic::Code, reason: &str) -> Answer {
+        Answer::Error(v1::Error { code: code.into(), reason: reason.into(), ..Default::default() })
+    }
+
+    fn came_to(answers: &[Option<Answer>]) -> (Option<Moment>, Response) {
+        let wire = Wire::new(1);
+        for (attempt, answer) in (1..).zip(answers) {
+            let at = Moment(u64::from(attempt) * 10);
+            let number = wire.put_sent(at, acquire(attempt));
+            if let Some(answer) = answer {
+                wire.put_answer(number, Moment(at.0 + 5), answer.clone());
+            }
+        }
+        let [record] = <[Record; 1]>::try_from(wire.take()).unwrap();
+        (record.complete, record.response)
+    }
+
+    #[test]
+    fn of_an_acquire_whose_last_send_was_told_nothing_nobody_knows() {
+        let refused = || Some(error(tonic::Code::ResourceExhausted, "LIMIT"));
+        assert!(matches!(came_to(&[refused()]), (Some(Moment(15)), Response::Failed { .. })));
+        assert_eq!(came_to(&[refused(), None]), (None, Response::Unknown));
+    }
+
+    #[test]
+    fn a_wait_goes_on_without_the_node_that_stops() {
+        assert_eq!(came_to(&[Some(error(tonic::Code::Unavailable, STOPPING))]), (None, Response::Unknown));
     }
 }
