@@ -63,6 +63,19 @@ impl Operation {
         }
     }
 
+    /// Whether it may be that it cannot happen while this one holds the lock.
+    pub(super) fn is_hindered_by(&self, holder: &Holder) -> bool {
+        match self {
+            Self::Grant { mode, .. } => !matches!((mode, holder.mode), (Mode::Shared, Mode::Shared)),
+            Self::Read(shown) => !shown.contains(&holder.token),
+            Self::Gone(lease) => holder.lease == *lease,
+            Self::HoldsNot(token) => holder.token == *token,
+            Self::End(_) | Self::Release(_) | Self::Close(_) | Self::Holds(_) | Self::Alive(_) | Self::Refused(_) => {
+                false
+            }
+        }
+    }
+
     /// Whether it only looks.
     pub(super) fn only_looks(&self) -> bool {
         match self {
@@ -79,7 +92,7 @@ impl Operation {
 pub(super) struct Holder {
     pub(super) token: TokenNumber,
     mode: Mode,
-    lease: LeaseNumber,
+    pub(super) lease: LeaseNumber,
 }
 
 /// The lock.
@@ -132,6 +145,16 @@ impl Lock {
     }
 
     /// Those who hold it.
+    pub(super) fn holders(&self) -> impl Iterator<Item = &Holder> {
+        self.holders.iter()
+    }
+
+    /// The next token.
+    pub(super) fn next(&self) -> TokenNumber {
+        self.next
+    }
+
+    /// The tokens of those who hold it.
     pub(super) fn tokens(&self) -> impl Iterator<Item = TokenNumber> + '_ {
         self.holders.iter().map(|holder| holder.token)
     }
