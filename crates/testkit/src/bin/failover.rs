@@ -25,7 +25,7 @@ use serde_json::{Map, Value, json};
 
 /// etcd wants an election time-out of at least five heartbeats.
 const ETCD_LIKE_OURS: EtcdTiming = EtcdTiming { heartbeat_ms: 50, election_ms: 250 };
-const COMPETITORS: usize = 9;
+const COMPETITORS: u32 = 9;
 
 #[derive(Debug, Clone)]
 struct Plan {
@@ -77,9 +77,9 @@ async fn run<T: Target>(target: &mut T, plan: &Plan, report: &mut Map<String, Va
     }
     if !plan.compete.is_zero() {
         let seed = random_seed();
-        let verdict = exclusion::compete(target, plan.compete, COMPETITORS, seed).await?;
-        eprint!("{}", verdict.text());
-        found.insert("compete".into(), json!({"seed": seed, "verdict": verdict.json()}));
+        let contest = exclusion::compete(target, plan.compete, COMPETITORS, seed).await?;
+        eprint!("{}", contest.text());
+        found.insert("compete".into(), json!({"seed": seed, "verdict": contest.json()}));
     }
     report.insert(name, Value::Object(found));
     Ok(())

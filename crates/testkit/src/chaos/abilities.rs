@@ -68,7 +68,7 @@ impl Abilities {
         Fault::ALL.into_iter().filter_map(|fault| Some((fault, missing(fault)?.words()))).collect()
     }
 
-    /// Says loudly what is left out. It is an error under [`REQUIRED`], but for what needs a binary of another kind.
+    /// Says loudly what is left out. It is an error under [`REQUIRED`], but for what a target may lack.
     pub fn announce(&self) -> Result<()> {
         let left_out = self.left_out();
         for (fault, missing) in &left_out {
@@ -76,7 +76,7 @@ impl Abilities {
         }
         say("SKIPPED: membership change: the product has none yet");
         let required = std::env::var_os(REQUIRED).is_some_and(|value| value == "1");
-        let missing = left_out.iter().find(|(fault, _)| !fault.needs().contains(&Need::Failpoints));
+        let missing = left_out.iter().find(|(fault, _)| !fault.needs().iter().any(|need| need.is_of_the_target()));
         match missing.filter(|_| required) {
             Some((fault, missing)) => bail!("{REQUIRED}=1, and {fault} cannot be brought: it needs {missing}"),
             None => Ok(()),

@@ -83,6 +83,10 @@ pub enum Need {
     Failpoints,
     /// A binary whose clock can be set for tests.
     ClockKnob,
+    /// A format level that an operator raises.
+    FormatLevels,
+    /// A folder that is known by whose it is and what must be in it, or refused.
+    KnownFolder,
 }
 
 impl Fault {
@@ -221,13 +225,11 @@ impl Fault {
             | Self::KillInRecovery
             | Self::PauseShort
             | Self::PauseLong
-            | Self::Wiped
-            | Self::Swapped
-            | Self::Damaged
             | Self::StarvedCpu
             | Self::ConnectionFlood
-            | Self::RollingRestart
-            | Self::LevelRaise => &[],
+            | Self::RollingRestart => &[],
+            Self::Wiped | Self::Swapped | Self::Damaged => &[Need::KnownFolder],
+            Self::LevelRaise => &[Need::FormatLevels],
             Self::CutFromPeers
             | Self::Isolated
             | Self::OneWayIn
@@ -253,17 +255,7 @@ impl Fault {
     #[must_use]
     pub fn occupies(self) -> Occupies {
         match self {
-            Self::CutFromPeers
-            | Self::Isolated
-            | Self::OneWayIn
-            | Self::OneWayOut
-            | Self::Bridge
-            | Self::OneNodeOnly
-            | Self::Loss
-            | Self::Resets
-            | Self::Delay
-            | Self::Duplicates
-            | Self::SlowLink => Occupies::Links,
+            _ if self.needs().contains(&Need::Namespaces) => Occupies::Links,
             Self::WallClock | Self::WallStrobe | Self::ClockRate => Occupies::Clocks,
             Self::RollingRestart | Self::LevelRaise => Occupies::Everything,
             Self::ConnectionFlood => Occupies::Ports,
@@ -294,6 +286,29 @@ pub enum Occupies {
 }
 
 impl Need {
+    /// All of them.
+    pub const ALL: [Self; 13] = [
+        Self::Namespaces,
+        Self::Duplication,
+        Self::Translation,
+        Self::RateLimit,
+        Self::FakeTime,
+        Self::TimeNamespaces,
+        Self::Mounts,
+        Self::ProcessLimits,
+        Self::PowerCuts,
+        Self::Failpoints,
+        Self::ClockKnob,
+        Self::FormatLevels,
+        Self::KnownFolder,
+    ];
+
+    /// Whether it is the target that has it, and not the machine: what one target alone has cannot be compared.
+    #[must_use]
+    pub fn is_of_the_target(self) -> bool {
+        matches!(self, Self::Failpoints | Self::ClockKnob | Self::FormatLevels | Self::KnownFolder)
+    }
+
     /// What is missing where it is not there.
     #[must_use]
     pub fn words(self) -> &'static str {
@@ -309,6 +324,8 @@ impl Need {
             Self::PowerCuts => "loop-mounted ext4 that can be shut down without a flush",
             Self::Failpoints => "a binary built with failpoints",
             Self::ClockKnob => "a target whose clock can be set",
+            Self::FormatLevels => "a target with format levels",
+            Self::KnownFolder => "a target that refuses a folder that is damaged or another node's",
         }
     }
 }
