@@ -3,7 +3,7 @@
 //! The driver speaks to it in lines: `aim PHASE` asks for a line `phase PHASE` at the next moment when a lock comes into
 //! it; `stop`, or the end of its input, ends it in an orderly way. It says `granted N` again and again.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use tokio::time::sleep;
 
 use super::phase::Phase;
 use super::recording::{PhaseWatch, Recording, say};
+use super::resource::{self, Resources};
 use super::target::TargetName;
 use crate::failover::{Competitor, EtcdLocker, Habits, LeaseholdLocker, Locker};
 use crate::history::Journal;
@@ -65,7 +66,14 @@ fn habits(locks: u32) -> Habits {
 
 /// Does everything that a client of Leasehold can do, until it is told to stop.
 pub async fn everything(args: ClientArgs) -> Result<()> {
-    let options = WorkloadOptions { clients: args.workers, locks: args.locks, ..WorkloadOptions::new(args.seed) };
+    let folder = args.journal.parent().unwrap_or(Path::new("."));
+    let resources = Resources::open(&resource::path(folder))?;
+    let options = WorkloadOptions {
+        clients: args.workers,
+        locks: args.locks,
+        outside: Some(Arc::new(resources)),
+        ..WorkloadOptions::new(args.seed)
+    };
     at_work(&args, |number, recording, journal, stop| {
         let mut client_options = ClientOptions::new(args.endpoints.iter().cloned());
         client_options.owner = format!("worker-{number}");

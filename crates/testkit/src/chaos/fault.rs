@@ -25,6 +25,7 @@ pub enum Fault {
     Resets,
     Delay,
     Duplicates,
+    Reorder,
     SlowLink,
     WallClock,
     WallStrobe,
@@ -69,6 +70,8 @@ pub enum Need {
     Translation,
     /// A rate limit on an interface.
     RateLimit,
+    /// Several queues of an interface, each with a rate.
+    RateClasses,
     /// The library that fakes the wall clock.
     FakeTime,
     /// Monotonic clocks of processes apart.
@@ -91,7 +94,7 @@ pub enum Need {
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 32] = [
         Self::Kill,
         Self::KillInRecovery,
         Self::PauseShort,
@@ -106,6 +109,7 @@ impl Fault {
         Self::Resets,
         Self::Delay,
         Self::Duplicates,
+        Self::Reorder,
         Self::SlowLink,
         Self::WallClock,
         Self::WallStrobe,
@@ -143,6 +147,7 @@ impl Fault {
             Self::Resets => "its connections are reset in mid-call, again and again",
             Self::Delay => "what is sent to it comes late, by a varying time",
             Self::Duplicates => "every packet to it comes twice",
+            Self::Reorder => "a share of the packets that it sends is late, and overtaken by later ones",
             Self::SlowLink => "what it sends is limited to a few kilobytes a second",
             Self::WallClock => "its wall clock jumps by an hour",
             Self::WallStrobe => "its wall clock jumps forth and back, many times a second",
@@ -191,6 +196,7 @@ impl Fault {
                 | Self::Resets
                 | Self::Delay
                 | Self::Duplicates
+                | Self::Reorder
                 | Self::SlowLink
                 | Self::StarvedCpu,
                 Role::Client,
@@ -240,6 +246,7 @@ impl Fault {
             | Self::Resets => &[Need::Namespaces],
             Self::Delay => &[Need::Namespaces, Need::Translation],
             Self::Duplicates => &[Need::Namespaces, Need::Duplication],
+            Self::Reorder => &[Need::Namespaces, Need::RateClasses],
             Self::SlowLink => &[Need::Namespaces, Need::RateLimit],
             Self::WallClock | Self::WallStrobe => &[Need::FakeTime, Need::ClockKnob],
             Self::MonotonicOffset => &[Need::TimeNamespaces],
@@ -287,11 +294,12 @@ pub enum Occupies {
 
 impl Need {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Namespaces,
         Self::Duplication,
         Self::Translation,
         Self::RateLimit,
+        Self::RateClasses,
         Self::FakeTime,
         Self::TimeNamespaces,
         Self::Mounts,
@@ -317,6 +325,7 @@ impl Need {
             Self::Duplication => "the packet filter's `dup` statement",
             Self::Translation => "the packet filter's `dnat` statement",
             Self::RateLimit => "`tc` with tbf",
+            Self::RateClasses => "`tc` with htb",
             Self::FakeTime => "libfaketime (Debian package faketime)",
             Self::TimeNamespaces => "root and `unshare --time`",
             Self::Mounts => "root and `mount -t tmpfs`",

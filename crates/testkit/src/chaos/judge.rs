@@ -13,9 +13,10 @@ use super::coverage::{Cell, Coverage};
 use super::driver::{Carried, Done, tail};
 use super::machine::Patience;
 use super::phase::{Phase, Phases};
+use super::resource;
 use super::run::RunOptions;
 use super::strike::Victim;
-use crate::checker::{Bounds, Ending, Evidence, NodeEnd, Report, check, check_progress};
+use crate::checker::{Bounds, Ending, Evidence, NodeEnd, Report, check, check_guarded, check_progress};
 use crate::clock::Moment;
 use crate::dump::NodeLog;
 use crate::failover;
@@ -29,8 +30,8 @@ const PROGRESS_MAX: Duration = Duration::from_secs(90);
 const END_MAX: Duration = Duration::from_secs(20);
 /// After a fault was taken back, clients and nodes need so long to find each other again: it counts as part of the outage.
 const RECOVERY_MS: u64 = 2_500;
-/// What a small and busy machine may add to an expiry.
-const LATE_SLACK_MS: u64 = 4_000;
+/// What a small machine may add to an expiry; one that is busy with something else, more.
+const LATE_SLACK: Duration = Duration::from_secs(4);
 
 /// What a run came to.
 #[derive(Debug)]
@@ -39,6 +40,8 @@ pub(super) struct Verdict {
     pub(super) report: Report,
     /// Breaches that the checker cannot see.
     pub(super) violations: Vec<String>,
+    /// Updates that resources lost that nobody guards: the locks alone do not prevent it.
+    pub(super) lost_unguarded: usize,
     /// What clients counted on, where that is what they are judged by.
     pub(super) contest: Option<failover::Verdict>,
     /// From the last fault healed until all nodes had the same, and until every client process had fresh grants.
@@ -77,19 +80,32 @@ pub(super) async fn judge(arena: &mut Arena, carried: &Carried, options: &RunOpt
         nodes: ends.unwrap_or_else(|| ends_of(&nodes, &leaders)),
     };
     let history = History { records: records(&options.folder)?, faults: outages(carried) };
-    let (evidence, mut report, contest) = checked(options.workload, history, nodes);
+    let late_slack = LATE_SLACK.mul_f64(arena.machine.stretch());
+    let late_slack_ms = u64::try_from(late_slack.as_millis()).unwrap_or(u64::MAX);
+    let bounds = Bounds { late_slack_ms, ..Bounds::default() };
+    let (evidence, mut report, contest) = checked(options.workload, history, nodes, bounds);
     check_progress(&ending, &mut report);
+    let resources = resource::replayed(&resource::path(&options.folder))?;
+    let mut lost_unguarded = 0;
+    for (lock, pair) in &resources {
+        check_guarded(lock, &pair.guarded, &mut report);
+        lost_unguarded += pair.unguarded.lost();
+    }
     if let Some(contest) = contest.as_ref().filter(|contest| !contest.is_clean()) {
         violations.push(contest.to_string());
         violations.extend(contest.examples.iter().cloned());
     }
     let settled = is_settled.then(|| settled.since(patience.since()));
-    Ok(Verdict { evidence, report, violations, settled, fresh, contest })
+    Ok(Verdict { evidence, report, violations, settled, fresh, contest, lost_unguarded })
 }
 
 /// Clients that only compete are judged by what they counted on, as those of any target; the logs by our own rules.
-fn checked(workload: Workload, history: History, nodes: Vec<NodeLog>) -> (Evidence, Report, Option<failover::Verdict>) {
-    let bounds = Bounds { late_slack_ms: LATE_SLACK_MS, ..Bounds::default() };
+fn checked(
+    workload: Workload,
+    history: History,
+    nodes: Vec<NodeLog>,
+    bounds: Bounds,
+) -> (Evidence, Report, Option<failover::Verdict>) {
     match workload {
         Workload::Everything => {
             let evidence = Evidence { history, nodes, bounds };

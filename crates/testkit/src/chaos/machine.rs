@@ -80,6 +80,12 @@ impl Machine {
         }
     }
 
+    /// By how much longer than on a machine of its own a run has to be waited for, from 1 to 10: over all of it.
+    #[must_use]
+    pub fn stretch(&self) -> f64 {
+        1.0 / (1.0 - self.lag().taken_percent / 100.0).max(COUNTS_MIN)
+    }
+
     fn taken(&self) -> Duration {
         self.0.seen.lock().unwrap_or_else(PoisonError::into_inner).taken
     }

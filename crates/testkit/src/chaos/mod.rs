@@ -27,6 +27,7 @@ pub mod phase;
 pub mod plan;
 mod recording;
 pub mod report;
+pub mod resource;
 pub mod run;
 mod shell;
 pub mod strike;

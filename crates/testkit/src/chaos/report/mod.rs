@@ -66,6 +66,8 @@ pub struct RunReport {
     pub grant_gaps_in_short: Gaps,
     /// What clients counted on, where that is what they are judged by.
     pub contest: Option<failover::Verdict>,
+    /// C10: updates that were lost where nobody looked at tokens.
+    pub lost_unguarded: usize,
     /// How others held the run up.
     pub lag: Lag,
     /// When the machine itself stood still: not the cluster's fault.
@@ -118,7 +120,7 @@ pub struct InvariantLine {
     pub broken: bool,
 }
 
-const INVARIANTS: [Invariant; 13] = [
+const INVARIANTS: [Invariant; 14] = [
     Invariant::C1,
     Invariant::C2,
     Invariant::C3,
@@ -128,6 +130,7 @@ const INVARIANTS: [Invariant; 13] = [
     Invariant::C7,
     Invariant::C8,
     Invariant::C9,
+    Invariant::C10,
     Invariant::C11,
     Invariant::C12,
     Invariant::C13,
@@ -173,6 +176,7 @@ impl RunReport {
             grant_gaps_in_short: Gaps::of(&grant_gaps),
             grant_gaps,
             contest: facts.verdict.contest.clone(),
+            lost_unguarded: facts.verdict.lost_unguarded,
             lag: facts.lag,
             stalls: facts
                 .carried

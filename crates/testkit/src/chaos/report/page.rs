@@ -90,6 +90,7 @@ fn facts(html: &mut String, report: &RunReport) {
         (report.stalls.len().to_string(), "times the machine itself stood still"),
         (format!("{:.0} %", report.lag.taken_percent), "of the machine taken by others"),
         (format!("{:.0} ms", report.lag.late_p99_ms), "a sleeping thread woke up late (p99)"),
+        (report.lost_unguarded.to_string(), "updates lost at resources that no token guards"),
         (fresh, "to fresh grants for all, after the last fault"),
     ] {
         put(html, format_args!("<div><b>{value}</b><span>{what}</span></div>"));
