@@ -118,13 +118,13 @@ impl Target for Etcd {
         status.success() || status.signal() == Some(Signal::TERM.as_raw())
     }
 
-    fn ends<'a>(&'a self, nodes: &'a [NodePlace]) -> Answer<'a, Option<BTreeMap<u64, NodeEnd>>> {
+    fn ends<'a>(&'a self, nodes: &'a [NodePlace]) -> Answer<'a, BTreeMap<u64, NodeEnd>> {
         Box::pin(async move {
             let mut ends = BTreeMap::new();
             for node in nodes {
                 ends.insert(node.id, self.end(node).await);
             }
-            Some(ends)
+            ends
         })
     }
 

@@ -56,11 +56,11 @@ pub(super) async fn judge(arena: &mut Arena, carried: &Carried, options: &RunOpt
     let fresh_grants = arena.fresh_grants(FRESH_GRANTS, &patience).await;
     let fresh = (fresh_grants >= FRESH_GRANTS).then(|| patience.since().elapsed());
     stop_clients(arena, &mut violations).await?;
-    let (is_settled, ends) = settled_ends(arena, &patience).await;
-    let (settled, places) = (Moment::now(), arena.places());
-    let mut leaders = BTreeMap::new();
-    for place in &places {
-        leaders.insert(place.id, arena.target.leader(place).await.and_then(|(_, leader)| leader));
+    let (is_settled, mut ends) = settled_ends(arena, &patience).await;
+    let (settled, mut within) = (Moment::now(), patience.allowed());
+    if fresh.is_none() || !is_settled {
+        // What was given up took longer than is allowed, whatever others take from now on.
+        within = within.min(settled.since(patience.since()).saturating_sub(Duration::from_millis(1)));
     }
     let to_end = arena.machine.patience(END_MAX);
     for id in arena.terminate(&to_end).await? {
@@ -68,17 +68,12 @@ pub(super) async fn judge(arena: &mut Arena, carried: &Carried, options: &RunOpt
         violations.push(format!("node {id} did not end within {:?} of SIGTERM:\n{words}", to_end.allowed()));
     }
     violations.extend(panics(&options.folder)?);
-    let nodes = arena.target.logs(&places).unwrap_or_else(|error| {
+    let nodes = arena.target.logs(&arena.places()).unwrap_or_else(|error| {
         violations.push(format!("the logs cannot be read: {error:#}"));
         Vec::new()
     });
-    let ending = Ending {
-        healed: patience.since(),
-        settled,
-        within: patience.allowed(),
-        fresh_grants,
-        nodes: ends.unwrap_or_else(|| ends_of(&nodes, &leaders)),
-    };
+    add_logs(&mut ends, &nodes);
+    let ending = Ending { healed: patience.since(), settled, within, fresh_grants, nodes: ends };
     let history = History { records: records(&options.folder)?, faults: outages(carried) };
     let late_slack = LATE_SLACK.mul_f64(arena.machine.stretch());
     let late_slack_ms = u64::try_from(late_slack.as_millis()).unwrap_or(u64::MAX);
@@ -122,14 +117,14 @@ fn checked(
     }
 }
 
-/// Whether all nodes settled down, and how they ended up then where they tell themselves.
-async fn settled_ends(arena: &mut Arena, patience: &Patience) -> (bool, Option<BTreeMap<u64, NodeEnd>>) {
+/// Whether all nodes settled down, and how they ended up then by their own words.
+async fn settled_ends(arena: &mut Arena, patience: &Patience) -> (bool, BTreeMap<u64, NodeEnd>) {
     loop {
         let is_settled = arena.settled(patience).await;
         let ends = arena.target.ends(&arena.places()).await;
-        // A lease that ran out between two answers is no difference.
-        let agree = |ends: &BTreeMap<u64, NodeEnd>| ends.values().all(|end| Some(end) == ends.values().next());
-        if patience.is_over() || ends.as_ref().is_none_or(agree) {
+        // A lease that ran out, or an election, between two answers is no difference.
+        let agree = ends.values().all(|end| end.leader.is_some() && Some(end) == ends.values().next());
+        if agree || patience.is_over() {
             return (is_settled, ends);
         }
     }
@@ -198,16 +193,13 @@ fn panics(folder: &Path) -> Result<Vec<String>> {
 }
 
 /// How nodes ended up, by what their logs say last.
-fn ends_of(nodes: &[NodeLog], leaders: &BTreeMap<u64, Option<u64>>) -> BTreeMap<u64, NodeEnd> {
-    let end = |log: &NodeLog| {
+fn add_logs(ends: &mut BTreeMap<u64, NodeEnd>, nodes: &[NodeLog]) {
+    for log in nodes {
         let last = log.committed().last();
-        NodeEnd {
-            leader: leaders.get(&log.node).copied().flatten(),
-            applied: last.map_or(0, |entry| entry.index),
-            hash: last.map(|entry| entry.hash.clone()),
-        }
-    };
-    nodes.iter().map(|log| (log.node, end(log))).collect()
+        let end = ends.entry(log.node).or_default();
+        end.applied = last.map_or(0, |entry| entry.index);
+        end.hash = last.map(|entry| entry.hash.clone());
+    }
 }
 
 /// Which cells a run has hit: for each fault, what the workload was doing while it struck or lasted.

@@ -20,7 +20,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// However much others take, so much of the time that passes counts: patience lasts at most ten times as long.
 const COUNTS_MIN: f64 = 0.1;
 
-/// Watches the machine. Cheap to clone; the last clone that is dropped ends it.
+/// Watches the machine. The kernel's own threads count as others. Cheap to clone; the last clone that is dropped ends it.
 #[derive(Debug, Clone)]
 pub struct Machine(Arc<Watching>);
 

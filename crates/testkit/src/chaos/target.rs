@@ -92,9 +92,16 @@ pub trait Target: fmt::Debug + Send + Sync {
     fn ended_in_order(&self, status: ExitStatus) -> bool {
         status.success()
     }
-    /// How the running nodes end up, where that is not read from their logs.
-    fn ends<'a>(&'a self, _nodes: &'a [NodePlace]) -> Answer<'a, Option<BTreeMap<u64, NodeEnd>>> {
-        Box::pin(async { None })
+    /// How the running nodes end up, by their own words; without what their logs will tell.
+    fn ends<'a>(&'a self, nodes: &'a [NodePlace]) -> Answer<'a, BTreeMap<u64, NodeEnd>> {
+        Box::pin(async move {
+            let mut ends = BTreeMap::new();
+            for node in nodes {
+                let leader = self.leader(node).await.and_then(|(_, leader)| leader);
+                ends.insert(node.id, NodeEnd { leader, ..NodeEnd::default() });
+            }
+            ends
+        })
     }
     /// What the logs of the stopped nodes say; empty for a target whose logs cannot be read.
     fn logs(&self, nodes: &[NodePlace]) -> Result<Vec<NodeLog>>;
