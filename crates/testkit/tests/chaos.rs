@@ -6,8 +6,10 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
+use leasehold_testkit::chaos::resource;
 use leasehold_testkit::checker::{Evidence, Invariant, check};
 use leasehold_testkit::cluster::{Cluster, ClusterOptions};
+use leasehold_testkit::failover::Verdict;
 use leasehold_testkit::history::{History, Journal, Response};
 
 const ENOUGH: u64 = 15;
@@ -23,9 +25,9 @@ impl Drop for Client {
 }
 
 impl Client {
-    fn start(cluster: &Cluster, journal: &Path, first_worker: u32) -> Result<Self> {
+    fn start(cluster: &Cluster, mode: &[&str], journal: &Path, first_worker: u32) -> Result<Self> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_chaos"));
-        command.args(["leasehold-client", "--endpoints", &cluster.endpoints().join(","), "--journal"]).arg(journal);
+        command.args(mode).args(["--endpoints", &cluster.endpoints().join(","), "--journal"]).arg(journal);
         command.args(["--first-worker", &first_worker.to_string(), "--workers", "4", "--locks", "3", "--seed", "7"]);
         Ok(Self(command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?))
     }
@@ -55,11 +57,11 @@ async fn a_killed_client_leaves_a_history_that_can_be_checked() -> Result<()> {
     let mut cluster = Cluster::start(ClusterOptions::default()).await?;
     let folder = tempfile::tempdir()?;
     let (killed, orderly) = (folder.path().join("killed"), folder.path().join("orderly"));
-    let mut first = Client::start(&cluster, &killed, 100)?;
+    let mut first = Client::start(&cluster, &["leasehold-client"], &killed, 100)?;
     first.until(granted_enough)?;
     first.0.kill()?;
     first.0.wait()?;
-    let mut second = Client::start(&cluster, &orderly, 200)?;
+    let mut second = Client::start(&cluster, &["leasehold-client"], &orderly, 200)?;
     second.until(granted_enough)?;
     second.tell("aim renewing")?;
     second.until(|line| line == "phase renewing")?;
@@ -77,5 +79,30 @@ async fn a_killed_client_leaves_a_history_that_can_be_checked() -> Result<()> {
     for invariant in [Invariant::C1, Invariant::C3, Invariant::C4, Invariant::C6] {
         ensure!(report.checked(invariant) > 0, "{invariant} had nothing to show");
     }
+    // What they changed under their locks: both processes see the same.
+    let resources = resource::replayed(&resource::path(folder.path()))?;
+    let taken: usize = resources.values().map(|pair| pair.guarded.taken()).sum();
+    let lost: usize = resources.values().map(|pair| pair.guarded.lost()).sum();
+    ensure!(taken > 0 && lost == 0, "{taken} changes, {lost} lost");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_that_compete_leave_what_they_counted_on() -> Result<()> {
+    let cluster = Cluster::start(ClusterOptions::default()).await?;
+    let folder = tempfile::tempdir()?;
+    let (one, other) = (folder.path().join("one"), folder.path().join("other"));
+    let mode = ["compete-client", "leasehold"];
+    let mut first = Client::start(&cluster, &mode, &one, 100)?;
+    let mut second = Client::start(&cluster, &mode, &other, 200)?;
+    first.until(granted_enough)?;
+    first.0.kill()?;
+    first.0.wait()?;
+    second.until(granted_enough)?;
+    second.tell("stop")?;
+    second.until(|line| line == "done")?;
+    let records = [Journal::read(&one)?, Journal::read(&other)?].concat();
+    let verdict = Verdict::of(&records);
+    ensure!(verdict.is_clean() && verdict.grants as u64 >= 2 * ENOUGH, "{verdict:?}");
     Ok(())
 }

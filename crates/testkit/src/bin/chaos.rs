@@ -1,7 +1,7 @@
 //! Brings real faults on real processes, and checks what they leave behind.
 //!
 //! `cargo run --release -p leasehold-testkit --bin chaos -- --seed S --minutes M`: one run. `-- --short --runs 20`: many short
-//! ones. See `leasehold_testkit::chaos`.
+//! ones. `-- --target etcd --seed S --minutes M` beside `-- --workload compete --seed S --minutes M`: a comparison. See `leasehold_testkit::chaos`.
 
 #![expect(clippy::print_stdout, reason = "a program that says where its report is")]
 
@@ -11,13 +11,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail, ensure};
 use clap::{Parser, Subcommand};
+use leasehold_testkit::chaos::client::Workload;
 use leasehold_testkit::chaos::client_process::{self, ClientArgs};
+use leasehold_testkit::chaos::etcd::Etcd;
 use leasehold_testkit::chaos::fault::{Fault, Need};
 use leasehold_testkit::chaos::many::{ManyOptions, ManyOutcome, require, run_many};
 use leasehold_testkit::chaos::run::{RunOptions, run};
-use leasehold_testkit::chaos::target::{Leasehold, Target};
+use leasehold_testkit::chaos::target::{Leasehold, Target, TargetName};
 use leasehold_testkit::chaos::{Abilities, Coverage, Plan, net, say};
 use leasehold_testkit::clock::{Moment, random_seed};
 use leasehold_testkit::cluster::leasehold_binary;
@@ -85,6 +87,12 @@ struct Args {
     /// Locks that all compete for
     #[arg(long, default_value_t = 8)]
     locks: u32,
+    /// What is under test; etcd (Debian: etcd-server) for comparison
+    #[arg(long, value_enum, default_value = "leasehold")]
+    target: TargetName,
+    /// What clients do (etcd: compete). Those that compete are under the faults that can be brought on every target
+    #[arg(long, value_enum)]
+    workload: Option<Workload>,
     /// Everything is kept after a clean run too
     #[arg(long)]
     keep: bool,
@@ -95,6 +103,13 @@ enum Mode {
     /// A client process of a run
     #[command(hide = true)]
     LeaseholdClient(ClientArgs),
+    /// A client process that competes with others, with any target
+    #[command(hide = true)]
+    CompeteClient {
+        target: TargetName,
+        #[command(flatten)]
+        client: ClientArgs,
+    },
 }
 
 fn main() -> ExitCode {
@@ -110,7 +125,10 @@ fn main() -> ExitCode {
 
 fn start(args: Args) -> Result<bool> {
     match args.mode {
-        Some(Mode::LeaseholdClient(client)) => runtime()?.block_on(client_process::run(client)).map(|()| true),
+        Some(Mode::LeaseholdClient(client)) => runtime()?.block_on(client_process::everything(client)).map(|()| true),
+        Some(Mode::CompeteClient { target, client }) => {
+            runtime()?.block_on(client_process::compete(target, client)).map(|()| true)
+        }
         None if args.runs.is_some() => many(&args),
         None => one(&args),
     }
@@ -136,6 +154,9 @@ fn folder(args: &Args, name: &str) -> PathBuf {
 
 fn one(args: &Args) -> Result<bool> {
     let seed = args.seed.unwrap_or_else(random_seed);
+    if args.target == TargetName::Etcd {
+        return in_hub(args, seed, Path::new("etcd"));
+    }
     if std::env::var_os("LEASEHOLD_BIN").is_none() || args.binary.is_some() {
         let binary = binary(args)?;
         // Handed on to ourselves in the hub.
@@ -157,7 +178,10 @@ fn in_hub(args: &Args, seed: u64, binary: &Path) -> Result<bool> {
         disk::remove_left_over()?;
     }
     let options = options(args, seed)?;
-    let target: Arc<dyn Target> = Arc::new(Leasehold::new(binary));
+    let target: Arc<dyn Target> = match args.target {
+        TargetName::Leasehold => Arc::new(Leasehold::new(binary)),
+        TargetName::Etcd => Arc::new(Etcd::new()?),
+    };
     let can = target.brings();
     let outcome = runtime()?.block_on(run(target, abilities.clone(), &options))?;
     outcome.coverage.save(&options.folder.join("coverage.json"))?;
@@ -199,6 +223,7 @@ fn options(args: &Args, seed: u64) -> Result<RunOptions> {
         clients: args.clients,
         workers: args.workers,
         locks: args.locks,
+        workload: workload(args)?,
         keep: args.keep,
         command: command(args, seed),
     })
@@ -207,6 +232,14 @@ fn options(args: &Args, seed: u64) -> Result<RunOptions> {
 fn environment_word(word: &str) -> Result<(String, String)> {
     let (name, value) = word.split_once('=').with_context(|| format!("{word:?} is not NAME=VALUE"))?;
     Ok((name.to_owned(), value.to_owned()))
+}
+
+fn workload(args: &Args) -> Result<Workload> {
+    match (args.target, args.workload) {
+        (TargetName::Leasehold, workload) => Ok(workload.unwrap_or_default()),
+        (TargetName::Etcd, None | Some(Workload::Compete)) => Ok(Workload::Compete),
+        (TargetName::Etcd, Some(Workload::Everything)) => bail!("etcd cannot do everything: --workload compete"),
+    }
 }
 
 /// What repeats a run.
@@ -220,6 +253,11 @@ fn command(args: &Args, seed: u64) -> String {
     for word in &args.node_env {
         words.push_str(&format!(" --node-env '{word}'"));
     }
+    if args.target == TargetName::Etcd {
+        words.push_str(" --target etcd");
+    } else if args.workload == Some(Workload::Compete) {
+        words.push_str(" --workload compete");
+    }
     let shape = [("clients", args.clients, 3), ("workers", args.workers, 6), ("locks", args.locks, 8)];
     for (name, value, _) in shape.into_iter().filter(|(_, value, default)| value != default) {
         words.push_str(&format!(" --{name} {value}"));
@@ -231,6 +269,7 @@ fn command(args: &Args, seed: u64) -> String {
 }
 
 fn many(args: &Args) -> Result<bool> {
+    ensure!(args.target == TargetName::Leasehold && args.workload.is_none(), "--runs: one run at a time is compared");
     let binary = binary(args)?;
     // Room for those that follow.
     let seed = args.seed.unwrap_or_else(|| random_seed() >> 1);

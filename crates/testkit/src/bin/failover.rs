@@ -16,7 +16,7 @@ use serde_json::{Map, Value, json};
 
 /// etcd wants an election time-out of at least five heartbeats.
 const ETCD_LIKE_OURS: EtcdTiming = EtcdTiming { heartbeat_ms: 50, election_ms: 250 };
-const COMPETITORS: usize = 9;
+const COMPETITORS: u32 = 9;
 
 /// Measures what the end of a leader costs, in gaps of service; text to stderr, JSON to stdout.
 #[derive(Debug, Clone, Parser)]
@@ -95,9 +95,9 @@ async fn run<T: Target>(target: &mut T, plan: &Plan, report: &mut Map<String, Va
     }
     if plan.compete > 0 {
         let seed = random_seed();
-        let verdict = exclusion::compete(target, Duration::from_secs(plan.compete), COMPETITORS, seed).await?;
-        eprint!("{}", verdict.text());
-        found.insert("compete".into(), json!({"seed": seed, "verdict": verdict.json()}));
+        let contest = exclusion::compete(target, Duration::from_secs(plan.compete), COMPETITORS, seed).await?;
+        eprint!("{}", contest.text());
+        found.insert("compete".into(), json!({"seed": seed, "verdict": contest.json()}));
     }
     report.insert(name, Value::Object(found));
     Ok(())

@@ -30,6 +30,7 @@ impl Abilities {
             (Need::Duplication, in_namespace(&output_rule("ip daddr 127.0.0.1 dup to 127.0.0.1 device lo"))),
             (Need::Translation, in_namespace(&nat_rule())),
             (Need::RateLimit, in_namespace("tc qdisc add dev lo root tbf rate 1mbit burst 10kb latency 50ms")),
+            (Need::RateClasses, in_namespace(&rate_classes())),
             (Need::TimeNamespaces, succeeds("unshare", &["--time", "--monotonic", "1000", "true"])),
             (Need::ProcessLimits, succeeds("prlimit", &["--version"])),
             (Need::Mounts, can_mount()),
@@ -68,7 +69,7 @@ impl Abilities {
         Fault::ALL.into_iter().filter_map(|fault| Some((fault, missing(fault)?.words()))).collect()
     }
 
-    /// Says loudly what is left out. It is an error under [`REQUIRED`], but for what needs a binary of another kind.
+    /// Says loudly what is left out. It is an error under [`REQUIRED`], but for what a target may lack.
     pub fn announce(&self) -> Result<()> {
         let left_out = self.left_out();
         for (fault, missing) in &left_out {
@@ -76,7 +77,7 @@ impl Abilities {
         }
         say("SKIPPED: membership change: the product has none yet");
         let required = std::env::var_os(REQUIRED).is_some_and(|value| value == "1");
-        let missing = left_out.iter().find(|(fault, _)| !fault.needs().contains(&Need::Failpoints));
+        let missing = left_out.iter().find(|(fault, _)| !fault.needs().iter().any(|need| need.is_of_the_target()));
         match missing.filter(|_| required) {
             Some((fault, missing)) => bail!("{REQUIRED}=1, and {fault} cannot be brought: it needs {missing}"),
             None => Ok(()),
@@ -102,6 +103,13 @@ fn output_rule(rule: &str) -> String {
 fn nat_rule() -> String {
     let rule = "ip daddr 10.0.0.1 tcp dport 1 dnat to 127.0.0.1:5";
     format!("nft 'add table ip t; add chain ip t c {{ type nat hook output priority -100; }}; add rule ip t c {rule}'")
+}
+
+/// With a rule that chooses among them.
+fn rate_classes() -> String {
+    let queue = "tc qdisc add dev lo root handle 1: htb default 1";
+    let class = "tc class add dev lo parent 1: classid 1:2 htb rate 64kbit";
+    format!("{queue} && {class} && {}", output_rule("numgen random mod 1000 < 9 meta priority set 1:2"))
 }
 
 /// In a mount namespace of its own, which ends with it.

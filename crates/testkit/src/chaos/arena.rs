@@ -5,25 +5,23 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use rustix::process::Signal;
 use tokio::sync::mpsc;
 
 use super::abilities::Abilities;
-use super::client::{ClientProcess, ClientSettings, PhaseWord};
+use super::client::{ClientProcess, ClientSettings, PhaseWord, Workload};
 use super::fault::Need;
 use super::leadership::Leadership;
+use super::machine::{Machine, Patience};
 use super::net::{Host, Network};
 use super::node::{NodeProcess, Wrapping};
 use super::target::{NodePlace, StartAs, Target};
-use crate::clock::Moment;
 use crate::cluster::free_port;
 use crate::disk::Disk;
 
 /// Phase words that nobody has looked at yet.
 const WORDS_MAX: usize = 64;
-/// How long a healed cluster may take to be whole again: machines are small and busy.
-pub const PATIENCE: Duration = Duration::from_secs(45);
 /// How long a new one may take to be formed, and to grant: that is not what a run is about.
 const START_MAX: Duration = Duration::from_secs(120);
 const LOOK_EVERY: Duration = Duration::from_millis(25);
@@ -53,6 +51,8 @@ pub struct ArenaSettings {
     pub small_logs: bool,
     /// More words of the nodes' environment.
     pub environment: Vec<(String, String)>,
+    /// What clients do.
+    pub workload: Workload,
 }
 
 /// A running cluster with its clients.
@@ -73,6 +73,8 @@ pub struct Arena {
     pub target: Arc<dyn Target>,
     /// What can be done.
     pub abilities: Abilities,
+    /// How much of the machine others take.
+    pub machine: Machine,
     /// Locks that come into a phase that was aimed at.
     pub phase_words: mpsc::Receiver<PhaseWord>,
 }
@@ -101,22 +103,27 @@ impl Arena {
             locks: settings.locks,
             seed: settings.seed,
             folder: settings.folder.clone(),
-            target: target.name(),
+            mode: settings.workload.mode(target.name()),
         };
         let client = |number| {
             ClientProcess::new(number, network.wrapper(Host::Client(number)), client_settings.clone(), words.clone())
         };
         let clients = (1..=settings.clients).map(client).collect();
         let leadership = Leadership::watch(&target, &places);
-        let mut arena = Self { clients, nodes, disks, leadership, network, target, abilities, phase_words };
+        let machine = Machine::watch()?;
+        let mut arena = Self { clients, nodes, disks, leadership, network, target, abilities, machine, phase_words };
         for id in 1..=settings.nodes {
             arena.start_node(id)?;
         }
-        arena.settled(START_MAX).await.context("the cluster does not form")?;
+        let patience = arena.machine.patience(START_MAX);
+        let formed = arena.settled(&patience).await;
+        anyhow::ensure!(formed, "the cluster does not form within {:?}", patience.allowed());
         for client in &mut arena.clients {
             client.start()?;
         }
-        arena.fresh_grants(1, START_MAX).await.context("no first grants")?;
+        let patience = arena.machine.patience(START_MAX);
+        let least = arena.fresh_grants(1, &patience).await;
+        anyhow::ensure!(least > 0, "a client process has no first grant within {:?}", patience.allowed());
         Ok(arena)
     }
 
@@ -167,44 +174,40 @@ impl Arena {
         self.node(id).wrapping.monotonic_offset_s = there.then(|| offset(draw));
     }
 
-    /// Waits until all nodes name one leader and have applied the same.
-    pub async fn settled(&mut self, patience: Duration) -> Result<()> {
-        let (start, places) = (Moment::now(), self.places());
+    /// Waits until all nodes name one leader and have applied the same. False: they did not.
+    pub async fn settled(&mut self, patience: &Patience) -> bool {
+        let places = self.places();
         while !self.target.is_settled(&places).await {
-            anyhow::ensure!(
-                start.elapsed() < patience,
-                "not within {patience:?}: all nodes name one leader and have applied the same"
-            );
+            if patience.is_over() {
+                return false;
+            }
             tokio::time::sleep(LOOK_EVERY).await;
         }
-        Ok(())
+        true
     }
 
-    /// Waits until every client process has had so many more grants. Returns how long that took.
-    pub async fn fresh_grants(&mut self, more: u64, patience: Duration) -> Result<Duration> {
-        let start = Moment::now();
-        let enough: Vec<u64> = self.clients.iter().map(|client| client.granted() + more).collect();
-        while self.clients.iter().zip(&enough).any(|(client, enough)| client.granted() < *enough) {
-            let so_far: Vec<u64> = self.clients.iter().map(ClientProcess::granted).collect();
-            anyhow::ensure!(
-                start.elapsed() < patience,
-                "not within {patience:?}: {more} more grants for every client process ({so_far:?} of {enough:?})"
-            );
+    /// Waits until every client process has had so many more grants. Returns how many the one has had that has had the fewest.
+    pub async fn fresh_grants(&mut self, enough: u64, patience: &Patience) -> u64 {
+        let before: Vec<u64> = self.clients.iter().map(ClientProcess::granted).collect();
+        loop {
+            let more = self.clients.iter().zip(&before).map(|(client, before)| client.granted() - before);
+            let least = more.min().unwrap_or(0);
+            if least >= enough || patience.is_over() {
+                return least;
+            }
             tokio::time::sleep(LOOK_EVERY).await;
         }
-        Ok(start.elapsed())
     }
 
     /// Ends all nodes in an orderly way. Those that do not end in time are named, and killed.
-    pub async fn terminate(&mut self, patience: Duration) -> Result<Vec<u64>> {
+    pub async fn terminate(&mut self, patience: &Patience) -> Result<Vec<u64>> {
         for node in &mut self.nodes {
             node.signal(Signal::TERM)?;
         }
-        let start = Moment::now();
         let mut late = Vec::new();
         for node in &mut self.nodes {
             while node.runs() && node.ended()?.is_none() {
-                if start.elapsed() > patience {
+                if patience.is_over() {
                     late.push(node.place.id);
                     node.kill()?;
                 }
@@ -268,7 +271,7 @@ fn node(place: &NodePlace, settings: &ArenaSettings, network: &Network, abilitie
         environment: settings.environment.clone(),
         ..Wrapping::default()
     };
-    if let Some(library) = &abilities.fake_time {
+    if let Some(library) = abilities.fake_time.as_ref().filter(|_| abilities.has(Need::ClockKnob)) {
         let wall = file("wall");
         fs::write(&wall, "+0\n")?;
         wrapping.fake_time = Some((library.clone(), wall));

@@ -10,10 +10,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use rustix::process::{Pid, Signal, kill_process};
+use serde::Serialize;
 use tokio::sync::mpsc;
 
+use super::machine::Patience;
 use super::phase::Phase;
-use crate::clock::Moment;
 
 /// Workers of all incarnations of one client process have numbers below this, beside its own.
 const WORKERS_OF_CLIENT: u32 = 100_000;
@@ -37,8 +38,30 @@ pub struct ClientSettings {
     pub seed: u64,
     /// Where histories go.
     pub folder: PathBuf,
-    /// The mode of this program that speaks to the target.
-    pub target: &'static str,
+    /// The mode of this program that is such a client.
+    pub mode: Vec<String>,
+}
+
+/// What the clients of a run do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Workload {
+    /// Everything that clients of Leasehold can do.
+    #[default]
+    Everything,
+    /// They compete for locks, the same way with every target; they are judged by what they counted on.
+    Compete,
+}
+
+impl Workload {
+    /// The mode of this program that is such a client of a target.
+    #[must_use]
+    pub fn mode(self, target: &str) -> Vec<String> {
+        match self {
+            Self::Everything => vec![format!("{target}-client")],
+            Self::Compete => vec!["compete-client".into(), target.into()],
+        }
+    }
 }
 
 /// One client process, and those that were killed before it.
@@ -99,7 +122,7 @@ impl ClientProcess {
         let mut words = self.host.clone();
         words.extend(["setpriv", "--pdeathsig", "KILL"].map(str::to_owned));
         words.push(std::env::current_exe()?.display().to_string());
-        words.push(format!("{}-client", settings.target));
+        words.extend(settings.mode.iter().cloned());
         for (name, value) in [
             ("--endpoints", settings.endpoints.clone()),
             ("--journal", journal.display().to_string()),
@@ -169,10 +192,9 @@ impl ClientProcess {
     }
 
     /// Waits for that. A process that takes too long is killed: then the rest of its calls is unknown.
-    pub async fn stopped(&mut self, patience: Duration) -> Result<bool> {
-        let start = Moment::now();
+    pub async fn stopped(&mut self, patience: &Patience) -> Result<bool> {
         while self.ended()?.is_none() && self.child.is_some() {
-            if start.elapsed() > patience {
+            if patience.is_over() {
                 self.kill()?;
                 return Ok(false);
             }

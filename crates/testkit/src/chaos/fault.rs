@@ -25,6 +25,7 @@ pub enum Fault {
     Resets,
     Delay,
     Duplicates,
+    Reorder,
     SlowLink,
     WallClock,
     WallStrobe,
@@ -69,6 +70,8 @@ pub enum Need {
     Translation,
     /// A rate limit on an interface.
     RateLimit,
+    /// Several queues of an interface, each with a rate.
+    RateClasses,
     /// The library that fakes the wall clock.
     FakeTime,
     /// Monotonic clocks of processes apart.
@@ -83,11 +86,15 @@ pub enum Need {
     Failpoints,
     /// A binary whose clock can be set for tests.
     ClockKnob,
+    /// A format level that an operator raises.
+    FormatLevels,
+    /// A folder that is known by whose it is and what must be in it, or refused.
+    KnownFolder,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 32] = [
         Self::Kill,
         Self::KillInRecovery,
         Self::PauseShort,
@@ -102,6 +109,7 @@ impl Fault {
         Self::Resets,
         Self::Delay,
         Self::Duplicates,
+        Self::Reorder,
         Self::SlowLink,
         Self::WallClock,
         Self::WallStrobe,
@@ -139,6 +147,7 @@ impl Fault {
             Self::Resets => "its connections are reset in mid-call, again and again",
             Self::Delay => "what is sent to it comes late, by a varying time",
             Self::Duplicates => "every packet to it comes twice",
+            Self::Reorder => "a share of the packets that it sends is late, and overtaken by later ones",
             Self::SlowLink => "what it sends is limited to a few kilobytes a second",
             Self::WallClock => "its wall clock jumps by an hour",
             Self::WallStrobe => "its wall clock jumps forth and back, many times a second",
@@ -187,6 +196,7 @@ impl Fault {
                 | Self::Resets
                 | Self::Delay
                 | Self::Duplicates
+                | Self::Reorder
                 | Self::SlowLink
                 | Self::StarvedCpu,
                 Role::Client,
@@ -221,13 +231,11 @@ impl Fault {
             | Self::KillInRecovery
             | Self::PauseShort
             | Self::PauseLong
-            | Self::Wiped
-            | Self::Swapped
-            | Self::Damaged
             | Self::StarvedCpu
             | Self::ConnectionFlood
-            | Self::RollingRestart
-            | Self::LevelRaise => &[],
+            | Self::RollingRestart => &[],
+            Self::Wiped | Self::Swapped | Self::Damaged => &[Need::KnownFolder],
+            Self::LevelRaise => &[Need::FormatLevels],
             Self::CutFromPeers
             | Self::Isolated
             | Self::OneWayIn
@@ -238,6 +246,7 @@ impl Fault {
             | Self::Resets => &[Need::Namespaces],
             Self::Delay => &[Need::Namespaces, Need::Translation],
             Self::Duplicates => &[Need::Namespaces, Need::Duplication],
+            Self::Reorder => &[Need::Namespaces, Need::RateClasses],
             Self::SlowLink => &[Need::Namespaces, Need::RateLimit],
             Self::WallClock | Self::WallStrobe => &[Need::FakeTime, Need::ClockKnob],
             Self::MonotonicOffset => &[Need::TimeNamespaces],
@@ -253,17 +262,7 @@ impl Fault {
     #[must_use]
     pub fn occupies(self) -> Occupies {
         match self {
-            Self::CutFromPeers
-            | Self::Isolated
-            | Self::OneWayIn
-            | Self::OneWayOut
-            | Self::Bridge
-            | Self::OneNodeOnly
-            | Self::Loss
-            | Self::Resets
-            | Self::Delay
-            | Self::Duplicates
-            | Self::SlowLink => Occupies::Links,
+            _ if self.needs().contains(&Need::Namespaces) => Occupies::Links,
             Self::WallClock | Self::WallStrobe | Self::ClockRate => Occupies::Clocks,
             Self::RollingRestart | Self::LevelRaise => Occupies::Everything,
             Self::ConnectionFlood => Occupies::Ports,
@@ -294,6 +293,30 @@ pub enum Occupies {
 }
 
 impl Need {
+    /// All of them.
+    pub const ALL: [Self; 14] = [
+        Self::Namespaces,
+        Self::Duplication,
+        Self::Translation,
+        Self::RateLimit,
+        Self::RateClasses,
+        Self::FakeTime,
+        Self::TimeNamespaces,
+        Self::Mounts,
+        Self::ProcessLimits,
+        Self::PowerCuts,
+        Self::Failpoints,
+        Self::ClockKnob,
+        Self::FormatLevels,
+        Self::KnownFolder,
+    ];
+
+    /// Whether it is the target that has it, and not the machine: what one target alone has cannot be compared.
+    #[must_use]
+    pub fn is_of_the_target(self) -> bool {
+        matches!(self, Self::Failpoints | Self::ClockKnob | Self::FormatLevels | Self::KnownFolder)
+    }
+
     /// What is missing where it is not there.
     #[must_use]
     pub fn words(self) -> &'static str {
@@ -302,6 +325,7 @@ impl Need {
             Self::Duplication => "the packet filter's `dup` statement",
             Self::Translation => "the packet filter's `dnat` statement",
             Self::RateLimit => "`tc` with tbf",
+            Self::RateClasses => "`tc` with htb",
             Self::FakeTime => "libfaketime (Debian package faketime)",
             Self::TimeNamespaces => "root and `unshare --time`",
             Self::Mounts => "root and `mount -t tmpfs`",
@@ -309,6 +333,8 @@ impl Need {
             Self::PowerCuts => "loop-mounted ext4 that can be shut down without a flush",
             Self::Failpoints => "a binary built with failpoints",
             Self::ClockKnob => "a target whose clock can be set",
+            Self::FormatLevels => "a target with format levels",
+            Self::KnownFolder => "a target that refuses a folder that is damaged or another node's",
         }
     }
 }

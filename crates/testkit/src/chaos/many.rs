@@ -9,8 +9,8 @@ use anyhow::{Context, Result};
 
 use super::coverage::Coverage;
 use super::fault::Fault;
+use super::machine::{Machine, Patience};
 use super::say;
-use crate::clock::Moment;
 
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// A run that takes longer hangs. It is told to end, so that it removes what it made.
@@ -53,7 +53,7 @@ pub struct ManyOutcome {
 struct Running {
     seed: u64,
     child: Child,
-    since: Moment,
+    patience: Patience,
     folder: PathBuf,
 }
 
@@ -67,10 +67,11 @@ pub fn run_many(
     let file = options.coverage.clone().unwrap_or_else(|| options.folder.join("coverage.json"));
     let mut outcome = ManyOutcome { coverage: Coverage::load(&file)?, ..ManyOutcome::default() };
     let mut running: Vec<Running> = Vec::new();
+    let machine = Machine::watch()?;
     let (mut next, mut runs) = (0, options.runs);
     while next < runs || !running.is_empty() {
         while next < runs && running.len() < options.at_once && !interrupted() {
-            running.push(start(options, options.seed + next, &file)?);
+            running.push(start(options, options.seed + next, &file, &machine)?);
             next += 1;
         }
         if interrupted() {
@@ -80,7 +81,7 @@ pub fn run_many(
         std::thread::sleep(LOOK_EVERY);
         let mut at = 0;
         while at < running.len() {
-            if running[at].since.elapsed() > RUN_MAX {
+            if running[at].patience.is_over() {
                 say(&format!("seed {}: it hangs", running[at].seed));
                 tell_to_end(&running[at]);
             }
@@ -99,7 +100,7 @@ pub fn run_many(
     Ok(outcome)
 }
 
-fn start(options: &ManyOptions, seed: u64, coverage: &Path) -> Result<Running> {
+fn start(options: &ManyOptions, seed: u64, coverage: &Path, machine: &Machine) -> Result<Running> {
     let folder = options.folder.join(format!("seed-{seed}"));
     if folder.exists() {
         fs::remove_dir_all(&folder)?;
@@ -110,7 +111,7 @@ fn start(options: &ManyOptions, seed: u64, coverage: &Path) -> Result<Running> {
     command.args(["--seed", &seed.to_string(), "--out"]).arg(&folder).arg("--aim-beside").arg(coverage);
     command.args(&options.arguments).stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
     let child = command.spawn().context("a run does not start")?;
-    Ok(Running { seed, child, since: Moment::now(), folder })
+    Ok(Running { seed, child, patience: machine.patience(RUN_MAX), folder })
 }
 
 fn tell_to_end(running: &Running) {

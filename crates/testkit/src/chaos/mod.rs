@@ -4,7 +4,8 @@
 //! [`run`] is one run: an [`Arena`](arena::Arena) of nodes, disks, network and client processes; a [`Plan`] of
 //! faults, drawn towards the cells of the matrix fault × role × phase that were not hit yet ([`Coverage`]); a driver that brings
 //! them about ([`strike`]) at the moment when a lock comes into the phase; healing; then the verdict. [`target`] is what is under
-//! test, [`client_process`] what works on it. [`many`] makes several runs side by side.
+//! test ([`etcd`] for comparison), [`client_process`] what works on it. [`machine`] tells how much of it others take, [`many`]
+//! makes several runs side by side.
 //!
 //! What a machine does not let us do is left out, loudly ([`Abilities`]).
 
@@ -14,15 +15,19 @@ pub mod client;
 pub mod client_process;
 pub mod coverage;
 mod driver;
+pub mod etcd;
 pub mod fault;
 mod judge;
 pub mod leadership;
+pub mod machine;
 pub mod many;
 pub mod net;
 pub mod node;
 pub mod phase;
 pub mod plan;
+mod recording;
 pub mod report;
+pub mod resource;
 pub mod run;
 mod shell;
 pub mod strike;

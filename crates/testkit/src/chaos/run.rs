@@ -10,10 +10,12 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::abilities::Abilities;
 use super::arena::{Arena, ArenaSettings};
+use super::client::Workload;
 use super::coverage::Coverage;
 use super::driver::{Carried, Driver};
 use super::fault::{Fault, Need};
 use super::judge::{self, Verdict};
+use super::machine::Lag;
 use super::phase::Phases;
 use super::plan::Plan;
 use super::report::RunReport;
@@ -58,6 +60,8 @@ pub struct RunOptions {
     pub workers: u32,
     /// Locks that all compete for.
     pub locks: u32,
+    /// What clients do.
+    pub workload: Workload,
     /// The folder is kept after a clean run too.
     pub keep: bool,
     /// The command that repeats it.
@@ -101,6 +105,7 @@ async fn run_whole(target: Arc<dyn Target>, mut abilities: Abilities, options: &
         first_level: plan.first_level,
         small_logs: plan.small_logs,
         environment: options.environment.clone(),
+        workload: options.workload,
     };
     let begun = Moment::now();
     let mut arena = Arena::start(target, abilities, &settings).await?;
@@ -113,15 +118,24 @@ async fn run_whole(target: Arc<dyn Target>, mut abilities: Abilities, options: &
     let mut carried = Driver::new(&mut arena).carry_out(&plan).await?;
     carried.done.sort_by_key(|done| done.struck.0);
     let lasted = started.elapsed();
-    let mut verdict = judge::judge(&mut arena, &carried, &options.folder).await?;
+    let mut verdict = judge::judge(&mut arena, &carried, options).await?;
     verdict.violations.append(&mut carried.violations);
     let reigns = arena.leadership.reigns();
-    let abilities = arena.abilities.clone();
+    let (abilities, title, lag) = (arena.abilities.clone(), arena.target.title(), arena.machine.lag());
     drop(arena);
     let phases = Phases::of(&verdict.evidence.history.records);
     let coverage = judge::coverage(&carried.done, &phases);
-    let facts =
-        RunFacts { options, plan: &plan, started, lasted, carried: &carried, verdict: &verdict, phases: &phases };
+    let facts = RunFacts {
+        title,
+        lag,
+        options,
+        plan: &plan,
+        started,
+        lasted,
+        carried: &carried,
+        verdict: &verdict,
+        phases: &phases,
+    };
     let mut report = RunReport::new(&facts, &abilities, &reigns, &coverage);
     report.seconds_in_all = begun.elapsed().as_secs_f64();
     let is_clean = verdict.report.is_clean() && verdict.violations.is_empty();
@@ -137,6 +151,8 @@ async fn run_whole(target: Arc<dyn Target>, mut abilities: Abilities, options: &
 
 /// All that a report is made of.
 pub(super) struct RunFacts<'a> {
+    pub(super) title: String,
+    pub(super) lag: Lag,
     pub(super) options: &'a RunOptions,
     pub(super) plan: &'a Plan,
     pub(super) started: Moment,
@@ -154,6 +170,10 @@ fn prepare(target: &Arc<dyn Target>, abilities: &mut Abilities, options: &RunOpt
         abilities.add(Need::Mounts);
     } else {
         abilities.remove(Need::Mounts);
+    }
+    if options.workload == Workload::Compete {
+        // The same faults for all that are to be compared.
+        Need::ALL.into_iter().filter(|need| need.is_of_the_target()).for_each(|need| abilities.remove(need));
     }
     abilities.announce()?;
     let plan = match &options.plan {

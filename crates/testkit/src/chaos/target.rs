@@ -1,5 +1,6 @@
 //! What is under test, behind a small seam: the same faults can be brought on another lock service.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::{self, File};
 use std::future::Future;
@@ -12,6 +13,7 @@ use anyhow::{Result, ensure};
 use leasehold_client::ClientOptions;
 
 use super::fault::Need;
+use crate::checker::NodeEnd;
 use crate::cluster::StatusClient;
 use crate::dump::NodeLog;
 use crate::failpoints;
@@ -59,10 +61,21 @@ pub struct StartAs {
     pub small_logs: bool,
 }
 
+/// What there is to test.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum TargetName {
+    /// Leasehold itself.
+    Leasehold,
+    /// etcd, as this machine has it, for comparison.
+    Etcd,
+}
+
 /// A lock service of several nodes.
 pub trait Target: fmt::Debug + Send + Sync {
     /// Its name, as client processes are told it.
     fn name(&self) -> &'static str;
+    /// Its name for people.
+    fn title(&self) -> String;
     /// Things that faults need and this target has.
     fn brings(&self) -> Vec<Need>;
     /// Program and arguments of a node.
@@ -75,6 +88,21 @@ pub trait Target: fmt::Debug + Send + Sync {
     fn raise_level<'a>(&'a self, nodes: &'a [NodePlace]) -> Answer<'a, Result<()>>;
     /// Whether a node that ended so, with these last words, has refused its data.
     fn has_refused(&self, status: ExitStatus, words: &str) -> bool;
+    /// Whether a node that was told to end has ended as it should.
+    fn ended_in_order(&self, status: ExitStatus) -> bool {
+        status.success()
+    }
+    /// How the running nodes end up, by their own words; without what their logs will tell.
+    fn ends<'a>(&'a self, nodes: &'a [NodePlace]) -> Answer<'a, BTreeMap<u64, NodeEnd>> {
+        Box::pin(async move {
+            let mut ends = BTreeMap::new();
+            for node in nodes {
+                let leader = self.leader(node).await.and_then(|(_, leader)| leader);
+                ends.insert(node.id, NodeEnd { leader, ..NodeEnd::default() });
+            }
+            ends
+        })
+    }
     /// What the logs of the stopped nodes say; empty for a target whose logs cannot be read.
     fn logs(&self, nodes: &[NodePlace]) -> Result<Vec<NodeLog>>;
 }
@@ -123,8 +151,17 @@ impl Target for Leasehold {
         "leasehold"
     }
 
+    fn title(&self) -> String {
+        "Leasehold".into()
+    }
+
     fn brings(&self) -> Vec<Need> {
-        let has = [(Need::ClockKnob, self.clock_knob), (Need::Failpoints, self.failpoints)];
+        let has = [
+            (Need::ClockKnob, self.clock_knob),
+            (Need::Failpoints, self.failpoints),
+            (Need::FormatLevels, true),
+            (Need::KnownFolder, true),
+        ];
         has.into_iter().filter(|(_, has)| *has).map(|(need, _)| need).collect()
     }
 

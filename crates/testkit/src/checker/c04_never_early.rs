@@ -255,6 +255,14 @@ mod tests {
     }
 
     #[test]
+    fn an_opening_that_is_sent_again_promises_what_is_left() {
+        let fixture = || Fixture::default().opened(0, 5).granted_as("a", 1, 10, 20, under_session);
+        fixture().opened_again(600, 610, 380).granted("a", 2, 700, 1_000).assert_holds(C4);
+        let more = fixture().opened_again(600, 610, 900).granted("a", 2, 700, 1_000);
+        more.assert_broken(C4, &["token 2", "token 1 was promised until 1.500000 s", "opening of the session"]);
+    }
+
+    #[test]
     fn a_converted_grant_is_promised_under_its_new_token() {
         let downgrade = |acquire: &mut Acquire| {
             acquire.replaces = Some(1);

@@ -113,7 +113,10 @@ fn place_of<'a>(log: &LogFacts<'a>, request: RequestId, lock: &str, token: u64) 
                 place = Some(Place { at, deadline: Some(queued.deadline.0), mode });
             }
             Outcome::Granted(granted) if granted.grants.iter().any(|grant| grant.token.0 == token) => {
-                return place.or_else(|| (!granted.confirm).then_some(Place { at: *applied, deadline: None, mode }));
+                // One that was cancelled, asks anew and is granted at once has not come from its old place.
+                let came = |place: &Place<'_>| granted.confirm || !cancelled_between(log, request, place, applied);
+                let kept = place.filter(came);
+                return kept.or_else(|| (!granted.confirm).then_some(Place { at: *applied, deadline: None, mode }));
             }
             _ => {}
         }
@@ -174,6 +177,14 @@ mod tests {
         let again = acquire("a", 2, 2, Some(500));
         let fixture = fixture.entry(36, again, queued(1, 536)).release(40, "a", 1, true).node(1);
         fixture.waited("a", 3, 0, 50).with_token(2).waited("a", 2, 0, 60).with_token(3).assert_holds(C8);
+    }
+
+    #[test]
+    fn a_later_attempt_after_a_cancel_may_be_granted_at_once() {
+        let fixture = queue().entry(35, cancel(2), Outcome::Cancelled(Cancelled::LeftQueue));
+        let fixture = fixture.release(40, "a", 1, true).release(50, "a", 2, true);
+        let fixture = fixture.entry(55, acquire("a", 2, 2, Some(500)), grants("a", 3)).node(1);
+        fixture.waited("a", 3, 0, 45).with_token(2).waited("a", 2, 0, 60).with_token(3).assert_holds(C8);
     }
 
     #[test]

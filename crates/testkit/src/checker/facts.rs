@@ -63,7 +63,8 @@ fn lasts_ms(record: &Record) -> Option<u64> {
     match (&record.call, &record.response) {
         // A grant cannot come before its request, so its ttl counts from the send even where the answer dares not say so.
         (Call::Acquire(acquire), Response::Granted { .. }) => Some(acquire.ttl_ms),
-        (Call::OpenSession(open), Response::Opened { .. }) => Some(open.ttl_ms),
+        // One that is sent again finds the session open, and makes it no longer.
+        (Call::OpenSession(open), Response::Opened { left_ms }) => Some(open.ttl_ms.min(*left_ms)),
         (Call::Renew(renew), Response::Renewed { left_ms }) => Some(renew.ttl_ms.max(*left_ms)),
         _ => None,
     }

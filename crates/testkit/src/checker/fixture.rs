@@ -102,6 +102,12 @@ impl Fixture {
         self.call("", sent, Some(done), Call::OpenSession(open), Response::Opened { left_ms: 1_000 })
     }
 
+    /// The opening is sent again, and finds so much left.
+    pub(super) fn opened_again(self, sent: u64, done: u64, left_ms: u64) -> Self {
+        let open = history::OpenSession { session: session().to_string().into(), ttl_ms: 1_000 };
+        self.call("", sent, Some(done), Call::OpenSession(open), Response::Opened { left_ms })
+    }
+
     /// A keep-alive of that session.
     pub(super) fn kept_alive(self, sent: u64, done: u64) -> Self {
         let renew = history::Renew { lease: session().to_string().into(), token: None, ttl_ms: 1_000 };

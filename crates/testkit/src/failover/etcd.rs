@@ -31,6 +31,41 @@ pub struct EtcdTiming {
     pub election_ms: u64,
 }
 
+/// Where one node lives.
+#[derive(Debug, Clone)]
+pub(crate) struct EtcdSeat {
+    pub(crate) id: u64,
+    pub(crate) data: PathBuf,
+    /// `host:port` for clients, and for peers.
+    pub(crate) client: String,
+    pub(crate) peer: String,
+}
+
+impl EtcdSeat {
+    /// What etcd is started with; `cluster` is everybody's `name=URL` for peers. None: with its own default times.
+    pub(crate) fn arguments(&self, cluster: &str, timing: Option<EtcdTiming>) -> Vec<String> {
+        let (client, peer) = (format!("http://{}", self.client), format!("http://{}", self.peer));
+        let mut arguments: Vec<String> = [
+            ("--name", format!("n{}", self.id)),
+            ("--data-dir", self.data.display().to_string()),
+            ("--listen-client-urls", client.clone()),
+            ("--advertise-client-urls", client),
+            ("--listen-peer-urls", peer.clone()),
+            ("--initial-advertise-peer-urls", peer),
+            ("--initial-cluster", cluster.to_owned()),
+            ("--initial-cluster-state", "new".to_owned()),
+        ]
+        .into_iter()
+        .flat_map(|(flag, value)| [flag.to_owned(), value])
+        .collect();
+        if let Some(EtcdTiming { heartbeat_ms, election_ms }) = timing {
+            arguments.extend([format!("--heartbeat-interval={heartbeat_ms}")]);
+            arguments.extend([format!("--election-timeout={election_ms}")]);
+        }
+        arguments
+    }
+}
+
 #[derive(Debug)]
 struct EtcdNode {
     id: u64,
@@ -75,26 +110,14 @@ impl EtcdCluster {
         let cluster = cluster.collect::<Vec<_>>().join(",");
         let mut nodes = Vec::new();
         for (id, client, peer) in ports {
-            let (client, peer) = (format!("127.0.0.1:{client}"), format!("http://127.0.0.1:{peer}"));
-            let client_url = format!("http://{client}");
-            let data = folder.path().join(format!("n{id}")).display().to_string();
-            let mut arguments: Vec<String> = [
-                ("--name", format!("n{id}")),
-                ("--data-dir", data),
-                ("--listen-client-urls", client_url.clone()),
-                ("--advertise-client-urls", client_url),
-                ("--listen-peer-urls", peer.clone()),
-                ("--initial-advertise-peer-urls", peer),
-                ("--initial-cluster", cluster.clone()),
-                ("--initial-cluster-state", "new".to_owned()),
-            ]
-            .into_iter()
-            .flat_map(|(flag, value)| [flag.to_owned(), value])
-            .collect();
-            if let Some(EtcdTiming { heartbeat_ms, election_ms }) = timing {
-                arguments.extend([format!("--heartbeat-interval={heartbeat_ms}")]);
-                arguments.extend([format!("--election-timeout={election_ms}")]);
-            }
+            let seat = EtcdSeat {
+                id,
+                data: folder.path().join(format!("n{id}")),
+                client: format!("127.0.0.1:{client}"),
+                peer: format!("127.0.0.1:{peer}"),
+            };
+            let arguments = seat.arguments(&cluster, timing);
+            let client = seat.client;
             let log = folder.path().join(format!("n{id}.log"));
             let mut node = EtcdNode { id, arguments, log, client, child: None };
             node.start()?;
@@ -173,8 +196,7 @@ impl Target for EtcdCluster {
     }
 
     async fn locker(&self, number: usize) -> Result<EtcdLocker> {
-        let channels: Result<Vec<_>> = self.nodes.iter().map(|node| EtcdChannel::new(&node.client)).collect();
-        Ok(EtcdLocker { channels: channels?, at: number % self.nodes.len() })
+        EtcdLocker::new(self.nodes.iter().map(|node| &*node.client), number)
     }
 
     async fn settle(&mut self) -> Result<u64> {
@@ -216,10 +238,18 @@ pub struct EtcdLocker {
 #[derive(Debug)]
 pub struct EtcdHold {
     lease: i64,
+    key: Vec<u8>,
     revision: u64,
 }
 
 impl EtcdLocker {
+    /// One of all these nodes, which begins with another one by its number.
+    pub fn new<'a>(addresses: impl IntoIterator<Item = &'a str>, number: usize) -> Result<Self> {
+        let channels = addresses.into_iter().map(EtcdChannel::new).collect::<Result<Vec<_>>>()?;
+        let at = number % channels.len().max(1);
+        Ok(Self { channels, at })
+    }
+
     /// Does a short call, which is safe to repeat, until a node has answered it.
     async fn insist<T, F>(&mut self, within: Duration, call: impl Fn(EtcdChannel) -> F) -> Result<T>
     where
@@ -229,7 +259,7 @@ impl EtcdLocker {
             loop {
                 match timeout(CALL_MAX, call(self.channels[self.at].clone())).await {
                     Ok(Ok(answer)) => return Ok(answer),
-                    Ok(Err(error)) if error.to_string().contains("lease not found") => return Err(error),
+                    Ok(Err(error)) if is_gone(&error) => return Err(error),
                     Ok(Err(_)) => tokio::time::sleep(Duration::from_millis(20)).await,
                     Err(_) => {}
                 }
@@ -261,7 +291,7 @@ impl Locker for EtcdLocker {
         };
         if let Ok(Ok(locked)) = locked {
             let revision = locked.header.map_or(0, |header| header.revision.unsigned_abs());
-            return Ok(Some(EtcdHold { lease, revision }));
+            return Ok(Some(EtcdHold { lease, key: locked.key, revision }));
         }
         self.at = (self.at + 1) % self.channels.len();
         // So ends the wait too.
@@ -271,18 +301,27 @@ impl Locker for EtcdLocker {
 
     async fn renew(&mut self, hold: &EtcdHold) -> Result<bool> {
         let lease = hold.lease;
-        self.insist(PATIENCE, |etcd| async move { etcd.lease_keep_alive(lease).await }).await
+        let renewed = self.insist(PATIENCE, |etcd| async move { etcd.lease_keep_alive(lease).await }).await;
+        if renewed.as_ref().is_err_and(is_gone) { Ok(false) } else { renewed }
     }
 
     async fn unlock(&mut self, hold: EtcdHold) -> Result<()> {
+        let key = hold.key;
+        self.insist(PATIENCE, |etcd| {
+            let key = key.clone();
+            async move { etcd.unlock(key).await }
+        })
+        .await?;
+        // As its sessions do at their end.
         let revoked = self.insist(PATIENCE, |etcd| async move { etcd.lease_revoke(hold.lease).await }).await;
-        match revoked {
-            Err(error) if !error.to_string().contains("lease not found") => Err(error),
-            _ => Ok(()),
-        }
+        if revoked.as_ref().is_err_and(is_gone) { Ok(()) } else { revoked }
     }
 
     fn token(hold: &EtcdHold) -> u64 {
         hold.revision
     }
+}
+
+fn is_gone(error: &anyhow::Error) -> bool {
+    error.to_string().contains("lease not found")
 }

@@ -11,13 +11,13 @@ use tonic_prost::ProstCodec;
 const CONNECT_MAX: Duration = Duration::from_secs(1);
 
 #[derive(Clone, PartialEq, prost::Message)]
-pub(super) struct Header {
+pub(crate) struct Header {
     #[prost(uint64, tag = "2")]
-    pub(super) member_id: u64,
+    pub(crate) member_id: u64,
     #[prost(int64, tag = "3")]
     pub(super) revision: i64,
     #[prost(uint64, tag = "4")]
-    pub(super) raft_term: u64,
+    pub(crate) raft_term: u64,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -65,24 +65,42 @@ pub(super) struct LockResponse {
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
+struct UnlockRequest {
+    #[prost(bytes = "vec", tag = "1")]
+    key: Vec<u8>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct HashKvRequest {
+    #[prost(int64, tag = "1")]
+    revision: i64,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct HashKvResponse {
+    #[prost(uint32, tag = "2")]
+    hash: u32,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
 struct Empty {}
 
 #[derive(Clone, PartialEq, prost::Message)]
-pub(super) struct StatusResponse {
+pub(crate) struct StatusResponse {
     #[prost(message, optional, tag = "1")]
-    pub(super) header: Option<Header>,
+    pub(crate) header: Option<Header>,
     #[prost(uint64, tag = "4")]
-    pub(super) leader: u64,
+    pub(crate) leader: u64,
     #[prost(uint64, tag = "7")]
-    pub(super) applied: u64,
+    pub(crate) applied: u64,
 }
 
 /// A connection to one etcd node.
 #[derive(Debug, Clone)]
-pub(super) struct EtcdChannel(Channel);
+pub(crate) struct EtcdChannel(Channel);
 
 impl EtcdChannel {
-    pub(super) fn new(address: &str) -> Result<Self> {
+    pub(crate) fn new(address: &str) -> Result<Self> {
         let endpoint = Endpoint::from_shared(format!("http://{address}"))?.connect_timeout(CONNECT_MAX);
         Ok(Self(endpoint.tcp_nodelay(true).connect_lazy()))
     }
@@ -131,7 +149,20 @@ impl EtcdChannel {
         self.call("/v3lockpb.Lock/Lock", LockRequest { name: name.into(), lease }).await
     }
 
-    pub(super) async fn status(&self) -> Result<StatusResponse> {
+    /// Gives a lock back by the key that it was granted under.
+    pub(super) async fn unlock(&self, key: Vec<u8>) -> Result<()> {
+        let _done: Empty = self.call("/v3lockpb.Lock/Unlock", UnlockRequest { key }).await?;
+        Ok(())
+    }
+
+    /// Of all keys and values of the node, at its present revision.
+    pub(crate) async fn hash(&self) -> Result<u32> {
+        let answer: HashKvResponse =
+            self.call("/etcdserverpb.Maintenance/HashKV", HashKvRequest { revision: 0 }).await?;
+        Ok(answer.hash)
+    }
+
+    pub(crate) async fn status(&self) -> Result<StatusResponse> {
         self.call("/etcdserverpb.Maintenance/Status", Empty {}).await
     }
 }

@@ -45,9 +45,7 @@ impl Target for LeaseholdCluster {
     }
 
     async fn locker(&self, number: usize) -> Result<LeaseholdLocker> {
-        let mut options = ClientOptions::new(self.cluster.endpoints());
-        options.owner = format!("locker-{number}");
-        Ok(LeaseholdLocker { client: Client::connect(options).await? })
+        LeaseholdLocker::connect(self.cluster.endpoints(), format!("locker-{number}")).await
     }
 
     async fn settle(&mut self) -> Result<u64> {
@@ -86,6 +84,15 @@ impl Target for LeaseholdCluster {
 #[derive(Debug)]
 pub struct LeaseholdLocker {
     client: Client,
+}
+
+impl LeaseholdLocker {
+    /// One of all these nodes, under that name.
+    pub async fn connect(endpoints: impl IntoIterator<Item = String>, owner: String) -> Result<Self> {
+        let mut options = ClientOptions::new(endpoints);
+        options.owner = owner;
+        Ok(Self { client: Client::connect(options).await? })
+    }
 }
 
 impl Locker for LeaseholdLocker {

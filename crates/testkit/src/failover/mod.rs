@@ -2,9 +2,12 @@
 //! checks for Leasehold and for etcd.
 //!
 //! [`Target`] is a cluster of real processes, [`Locker`] one client of it. [`gaps`] kills leaders under a steady load, [`calm`] counts the
-//! elections that nobody caused, [`exclusion`] lets clients compete under faults and judges what they held by times.
+//! elections that nobody caused, [`exclusion`] lets clients ([`Competitor`]) compete under faults and judges what they held by
+//! times ([`Verdict`]). `chaos` compares by the same clients and the same judgement, under all of its faults.
 
+mod belief;
 pub mod calm;
+mod competitor;
 mod etcd;
 mod etcd_wire;
 pub mod exclusion;
@@ -13,8 +16,12 @@ mod leasehold;
 mod load;
 mod stages;
 
-pub use etcd::{EtcdCluster, EtcdTiming};
-pub use leasehold::LeaseholdCluster;
+pub use belief::Verdict;
+pub use competitor::{Competitor, Habits};
+pub(crate) use etcd::EtcdSeat;
+pub use etcd::{EtcdCluster, EtcdLocker, EtcdTiming};
+pub(crate) use etcd_wire::EtcdChannel;
+pub use leasehold::{LeaseholdCluster, LeaseholdLocker};
 pub use stages::Stages;
 
 use std::future::Future;

@@ -5,6 +5,7 @@ mod worker;
 
 pub use wire::Wire;
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +16,24 @@ use tokio::task::JoinSet;
 use crate::cluster::{PATIENCE, eventually};
 use crate::history::{History, Recorder, Sink};
 use worker::Worker;
+
+/// Resources outside of the cluster, one for each lock, that clients change while they hold it: they read, and write back what
+/// they made of it.
+pub trait Outside: fmt::Debug + Send + Sync + 'static {
+    /// What is there.
+    fn read(&self, worker: u32, lock: &str, token: u64) -> Version;
+    /// Writes back what was made of that.
+    fn write(&self, lock: &str, token: u64, read: Version);
+}
+
+/// What a client read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Version {
+    /// Of the resource that is guarded by tokens; None: it was refused there.
+    pub guarded: Option<u64>,
+    /// Of the one that is not.
+    pub unguarded: u64,
+}
 
 /// How many clients do what.
 #[derive(Debug, Clone)]
@@ -31,6 +50,8 @@ pub struct WorkloadOptions {
     pub one_for_each_endpoint: bool,
     /// What all random choices follow from.
     pub seed: u64,
+    /// What clients change under the locks that they hold alone.
+    pub outside: Option<Arc<dyn Outside>>,
 }
 
 impl WorkloadOptions {
@@ -38,7 +59,8 @@ impl WorkloadOptions {
     #[must_use]
     pub fn new(seed: u64) -> Self {
         let session_ttl = Duration::from_millis(1_500);
-        Self { clients: 8, locks: 4, ttl_ms: (1_000, 2_000), session_ttl, one_for_each_endpoint: false, seed }
+        let (clients, locks, ttl_ms) = (8, 4, (1_000, 2_000));
+        Self { clients, locks, ttl_ms, session_ttl, one_for_each_endpoint: false, seed, outside: None }
     }
 }
 

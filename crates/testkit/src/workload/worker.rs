@@ -89,11 +89,11 @@ impl Worker {
         }
         match choice {
             0..8 => match lock.try_acquire().await? {
-                TryAcquire::Acquired(guard) => self.hold(guard, ttl).await,
+                TryAcquire::Acquired(guard) => self.hold_alone(guard, ttl).await,
                 TryAcquire::Held(_) => self.client.get(&name).await.map(drop),
             },
             8..20 => match lock.acquire_timeout(wait).await? {
-                Some(guard) => self.hold(guard, ttl).await,
+                Some(guard) => self.hold_alone(guard, ttl).await,
                 None => Ok(()),
             },
             // The future is dropped, the client cancels.
@@ -128,7 +128,7 @@ impl Worker {
                 Err(not) => Err(not.error),
             };
         }
-        self.hold(guard, self.options.session_ttl).await
+        self.hold_alone(guard, self.options.session_ttl).await
     }
 
     /// Shares, and sometimes wants to be alone then.
@@ -232,9 +232,30 @@ impl Worker {
 
     /// Holds for a while, sometimes for longer than the ttl, then lets go in one of several ways.
     async fn hold<M>(&mut self, guard: Guard<M>, ttl: Duration) -> Result<(), Error> {
+        self.stay(ttl).await;
+        self.believe(&guard);
+        self.let_go(guard).await
+    }
+
+    /// The same, and changes what lies outside meanwhile. It does not ask whether it still holds the lock when it writes: it may be
+    /// away between the look and the write all the same.
+    async fn hold_alone(&mut self, guard: Guard, ttl: Duration) -> Result<(), Error> {
+        let outside = self.options.outside.clone();
+        let read = outside.as_ref().map(|outside| outside.read(self.number, guard.name(), guard.token().0));
+        self.stay(ttl).await;
+        self.believe(&guard);
+        if let Some((outside, read)) = outside.zip(read) {
+            outside.write(guard.name(), guard.token().0, read);
+        }
+        self.let_go(guard).await
+    }
+
+    async fn stay(&mut self, ttl: Duration) {
         let longest = if self.random.random_ratio(1, 10) { ttl * 3 / 2 } else { Duration::from_millis(60) };
         sleep(longest.mul_f64(self.random.random())).await;
-        self.believe(&guard);
+    }
+
+    async fn let_go<M>(&mut self, guard: Guard<M>) -> Result<(), Error> {
         match self.random.random_range(0..10) {
             0..8 => guard.release().await.map(drop),
             _ => {

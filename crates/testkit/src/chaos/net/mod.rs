@@ -17,7 +17,7 @@ use anyhow::Result;
 
 use super::shell::{feed, run};
 use proxy::DelayProxy;
-use rules::Links;
+use rules::{LATE_QUEUE, Links};
 
 /// Somebody with an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -72,6 +72,8 @@ pub enum Trouble {
 const HUB: &str = "10.99.0.254";
 /// How long established connections are reset, so that the next ones take another way.
 const RESET_FOR: Duration = Duration::from_millis(120);
+/// Packets that wait to be late.
+const LATE_PACKETS_MAX: &str = "30";
 /// No packet of a thousand is spared.
 const ALL: u32 = 1_000;
 
@@ -180,6 +182,26 @@ impl Network {
         let rate = format!("{kbit}kbit");
         let words = ["tc", "-n", &name, "qdisc", "add", "dev", "eth0", "root", "tbf", "rate", &rate];
         run(&[&words[..], &["burst", "16kb", "latency", "400ms"]].concat()).map(drop)
+    }
+
+    /// A share (of a thousand) of the packets that a host sends goes through a queue of its own, which sends so little that later packets
+    /// overtake them. What does not fit into it is lost.
+    pub fn reorder(&mut self, host: Host, share: u32, kbit: u32) -> Result<()> {
+        let Some(name) = self.namespace(host) else { return Ok(()) };
+        self.limited = Some(host);
+        let rate = format!("{kbit}kbit");
+        let add = |words: &[&str]| {
+            let what = [&["tc", "-n", &name, words[0], "add", "dev", "eth0"][..], &words[1..]].concat();
+            run(&what).map(drop)
+        };
+        add(&["qdisc", "root", "handle", "1:", "htb", "default", "1"])?;
+        add(&["class", "parent", "1:", "classid", "1:1", "htb", "rate", "10gbit", "quantum", "60000"])?;
+        // Without a burst each packet waits for what the one before it has cost.
+        let late = ["class", "parent", "1:", "classid", LATE_QUEUE, "htb", "rate", &rate];
+        add(&[&late[..], &["burst", "1", "cburst", "1", "quantum", "1600"]].concat())?;
+        add(&["qdisc", "parent", LATE_QUEUE, "pfifo", "limit", LATE_PACKETS_MAX])?;
+        self.links.late(host, share);
+        self.write(BTreeSet::from([host]))
     }
 
     /// Everything passes again.

@@ -5,12 +5,17 @@ use std::fmt::Write;
 
 use super::{Host, Trouble};
 
+/// The queue of an interface that is slower than its other one.
+pub(super) const LATE_QUEUE: &str = "1:2";
+
 /// What is wrong between all hosts.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Links {
     troubles: BTreeMap<(Host, Host), BTreeSet<Trouble>>,
     /// Connections to a port of a host go elsewhere.
     redirects: BTreeMap<(Host, u16), String>,
+    /// So many packets of a thousand that a host sends go through its second queue.
+    late: BTreeMap<Host, u32>,
 }
 
 impl Links {
@@ -22,8 +27,12 @@ impl Links {
         self.redirects.insert((to, port), target);
     }
 
+    pub(super) fn late(&mut self, from: Host, share: u32) {
+        self.late.insert(from, share);
+    }
+
     pub(super) fn is_clear(&self) -> bool {
-        self.troubles.is_empty() && self.redirects.is_empty()
+        self.troubles.is_empty() && self.redirects.is_empty() && self.late.is_empty()
     }
 
     /// The whole table of one host, in place of the one before.
@@ -51,6 +60,9 @@ impl Links {
                     _ => Ok(()),
                 };
             }
+        }
+        if let Some(share) = self.late.get(&host) {
+            let _ = writeln!(output, "numgen random mod 1000 < {share} meta priority set {LATE_QUEUE}");
         }
         for ((to, port), target) in self.redirects.iter().filter(|((to, _), _)| *to != host) {
             let _ = writeln!(redirect, "ip daddr {} tcp dport {port} dnat to {target}", to.address());
@@ -86,6 +98,15 @@ mod tests {
         let table = links.table(two);
         assert!(table.contains("ip saddr 10.99.0.1 drop"), "{table}");
         assert!(table.contains("numgen random mod 1000 < 50 drop"), "{table}");
+    }
+
+    #[test]
+    fn what_is_late_leaves_through_the_slow_queue_of_its_host() {
+        let mut links = Links::default();
+        links.late(Host::Node(1), 70);
+        assert!(!links.is_clear() && !links.table(Host::Node(2)).contains("chain"));
+        let table = links.table(Host::Node(1));
+        assert!(table.contains("numgen random mod 1000 < 70 meta priority set 1:2"), "{table}");
     }
 
     #[test]

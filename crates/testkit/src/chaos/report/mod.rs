@@ -5,26 +5,33 @@ mod page;
 mod service;
 
 pub use page::page;
-pub use service::{Gap, Second};
+pub use service::{Gap, Gaps, Second};
 
 use std::fmt::Write;
 
 use serde::Serialize;
 
 use super::abilities::Abilities;
+use super::client::Workload;
 use super::coverage::{Cell, Coverage};
 use super::fault::{Fault, Role};
 use super::judge::hit_phases;
 use super::leadership::Reign;
+use super::machine::Lag;
 use super::phase::Phase;
 use super::run::RunFacts;
 use crate::checker::Invariant;
 use crate::clock::Moment;
+use crate::failover;
 use crate::history::{Call, Record, Response};
 
 /// Everything about a run, in numbers. Times are in ms from its first grant.
 #[derive(Debug, Clone, Serialize)]
 pub struct RunReport {
+    /// What was under test.
+    pub target: String,
+    /// What its clients did.
+    pub workload: Workload,
     /// What everything follows from.
     pub seed: u64,
     /// The command that repeats it.
@@ -53,6 +60,16 @@ pub struct RunReport {
     pub reigns: Vec<(u64, Option<u64>)>,
     /// Times without any answer.
     pub gaps: Vec<Gap>,
+    /// Times without any grant.
+    pub grant_gaps: Vec<Gap>,
+    /// Those in short.
+    pub grant_gaps_in_short: Gaps,
+    /// What clients counted on, where that is what they are judged by.
+    pub contest: Option<failover::Verdict>,
+    /// C10: updates that were lost where nobody looked at tokens.
+    pub lost_unguarded: usize,
+    /// How others held the run up.
+    pub lag: Lag,
     /// When the machine itself stood still: not the cluster's fault.
     pub stalls: Vec<Gap>,
     /// Calls and latencies, second by second.
@@ -103,7 +120,7 @@ pub struct InvariantLine {
     pub broken: bool,
 }
 
-const INVARIANTS: [Invariant; 13] = [
+const INVARIANTS: [Invariant; 14] = [
     Invariant::C1,
     Invariant::C2,
     Invariant::C3,
@@ -113,6 +130,7 @@ const INVARIANTS: [Invariant; 13] = [
     Invariant::C7,
     Invariant::C8,
     Invariant::C9,
+    Invariant::C10,
     Invariant::C11,
     Invariant::C12,
     Invariant::C13,
@@ -137,7 +155,10 @@ impl RunReport {
         });
         let cells = Coverage::cells().map(|cell| (cell, coverage.hits(cell))).filter(|(_, hits)| *hits > 0);
         let answers = || records.iter().filter(|record| is_answer(record));
+        let grant_gaps = service::gaps(records.iter().filter(|record| record.granted().is_some()), facts.started);
         Self {
+            target: facts.title.clone(),
+            workload: facts.options.workload,
             seed: facts.options.seed,
             command: facts.options.command.clone(),
             seconds: facts.lasted.as_secs_f64(),
@@ -152,6 +173,11 @@ impl RunReport {
             left_out: abilities.left_out().into_iter().map(|(fault, why)| (fault, why.to_owned())).collect(),
             reigns: reigns.iter().map(|reign| (since(reign.from), reign.leader)).collect(),
             gaps: service::gaps(answers(), facts.started),
+            grant_gaps_in_short: Gaps::of(&grant_gaps),
+            grant_gaps,
+            contest: facts.verdict.contest.clone(),
+            lost_unguarded: facts.verdict.lost_unguarded,
+            lag: facts.lag,
             stalls: facts
                 .carried
                 .stalls
@@ -172,8 +198,9 @@ impl RunReport {
     pub fn summary(&self) -> String {
         let longest = self.gaps.iter().map(|gap| gap.length_ms).max().unwrap_or(0);
         let mut text = format!(
-            "seed {}: {} faults in {:.0} s ({:.0} s in all); {} operations, {} grants, {} of unknown fate; longest gap {} ms, {} stalls of the machine; ",
+            "seed {}: {}: {} faults in {:.0} s ({:.0} s in all); {} operations, {} grants, {} of unknown fate; longest gap {} ms, {} stalls of the machine, of which others took {:.0} %; ",
             self.seed,
+            self.target,
             self.faults.len(),
             self.seconds,
             self.seconds_in_all,
@@ -182,9 +209,15 @@ impl RunReport {
             self.unknown,
             longest,
             self.stalls.len(),
+            self.lag.taken_percent,
         );
-        let fresh = self.fresh_grants_ms.map_or("never".to_owned(), |ms| format!("{ms} ms"));
+        let Gaps { count, p50_ms, p99_ms, max_ms, .. } = self.grant_gaps_in_short;
         // Writing to a string does not fail.
+        let _ = write!(text, "{count} gaps without a grant: p50 {p50_ms} ms, p99 {p99_ms} ms, longest {max_ms} ms; ");
+        if let Some(contest) = &self.contest {
+            let _ = write!(text, "{contest}; ");
+        }
+        let fresh = self.fresh_grants_ms.map_or("never".to_owned(), |ms| format!("{ms} ms"));
         let _ = write!(text, "fresh grants {fresh} after the last fault; {} violations", self.violations.len());
         text
     }

@@ -26,7 +26,7 @@ code{background:#f2f4f8;padding:.1rem .3rem;border-radius:.2rem;word-break:break
 #[must_use]
 pub fn page(report: &RunReport) -> String {
     let mut html = String::new();
-    let title = format!("Leasehold under faults, seed {}", report.seed);
+    let title = format!("{} under faults, seed {}", report.target, report.seed);
     put(
         &mut html,
         format_args!("<!doctype html><html lang=en><meta charset=utf-8><title>{title}</title><style>{STYLE}</style>"),
@@ -39,6 +39,7 @@ pub fn page(report: &RunReport) -> String {
     put(&mut html, figures::key());
     put(&mut html, "<h2>Answers and latency</h2>");
     put(&mut html, figures::service(report));
+    contest(&mut html, report);
     invariants(&mut html, report);
     coverage(&mut html, report);
     faults(&mut html, report);
@@ -71,6 +72,7 @@ fn verdict(html: &mut String, report: &RunReport) {
 fn facts(html: &mut String, report: &RunReport) {
     let longest = report.gaps.iter().map(|gap| gap.length_ms).max().unwrap_or(0);
     let fresh = report.fresh_grants_ms.map_or("never".to_owned(), |ms| format!("{ms} ms"));
+    let gaps = report.grant_gaps_in_short;
     put(html, "<div class=facts>");
     for (value, what) in [
         (format!("{:.0} s", report.seconds), "under faults"),
@@ -80,12 +82,35 @@ fn facts(html: &mut String, report: &RunReport) {
         (report.unknown.to_string(), "of unknown fate"),
         (report.failed.to_string(), "refused or failed"),
         (format!("{longest} ms"), "longest time without an answer"),
+        (
+            format!("{} / {} / {} ms", gaps.p50_ms, gaps.p99_ms, gaps.max_ms),
+            "p50, p99, longest of the gaps without a grant",
+        ),
+        (gaps.count.to_string(), "gaps without a grant"),
         (report.stalls.len().to_string(), "times the machine itself stood still"),
+        (format!("{:.0} %", report.lag.taken_percent), "of the machine taken by others"),
+        (format!("{:.0} ms", report.lag.late_p99_ms), "a sleeping thread woke up late (p99)"),
+        (report.lost_unguarded.to_string(), "updates lost at resources that no token guards"),
         (fresh, "to fresh grants for all, after the last fault"),
     ] {
         put(html, format_args!("<div><b>{value}</b><span>{what}</span></div>"));
     }
     put(html, "</div>");
+}
+
+fn contest(html: &mut String, report: &RunReport) {
+    let Some(contest) = &report.contest else { return };
+    put(html, "<h2>What clients counted on</h2><table><tr><th>what<th>how often");
+    for (what, count) in [
+        ("grants", contest.grants),
+        ("two clients counted on one lock at once", contest.overlaps),
+        ("… after both had renewed their leases", contest.overlaps_confirmed),
+        ("grants with a dead lease", contest.dead_grants),
+        ("tokens out of order", contest.tokens_out_of_order),
+    ] {
+        put(html, format_args!("<tr><td>{what}<td class=n>{count}"));
+    }
+    put(html, format_args!("<tr><td>longest time of two at once<td class=n>{} ms</table>", contest.overlap_ms_max));
 }
 
 fn invariants(html: &mut String, report: &RunReport) {

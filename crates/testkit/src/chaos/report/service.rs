@@ -41,6 +41,31 @@ pub struct Second {
     pub p99_ms: Option<f64>,
 }
 
+/// Many of them, in ms.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Gaps {
+    /// How many.
+    pub count: usize,
+    /// Half of them were no longer.
+    pub p50_ms: u64,
+    /// 99 of a hundred were no longer.
+    pub p99_ms: u64,
+    /// The longest.
+    pub max_ms: u64,
+    /// All together.
+    pub sum_ms: u64,
+}
+
+impl Gaps {
+    pub(super) fn of(gaps: &[Gap]) -> Self {
+        let numbers = Numbers::new(gaps.iter().map(|gap| Duration::from_millis(gap.length_ms)).collect());
+        // Of none, all are 0.
+        let at = |percent| numbers.at(percent) as u64;
+        let sum_ms = gaps.iter().map(|gap| gap.length_ms).sum();
+        Self { count: gaps.len(), p50_ms: at(50), p99_ms: at(99), max_ms: at(100), sum_ms }
+    }
+}
+
 pub(super) fn gaps<'a>(answers: impl Iterator<Item = &'a Record>, started: Moment) -> Vec<Gap> {
     let mut moments: Vec<Moment> = answers.filter_map(|record| record.complete).collect();
     moments.sort_unstable();

@@ -16,6 +16,9 @@ const DELAY_MS: (u64, u64) = (20, 400);
 const LOSS: (u32, u32) = (20, 400);
 /// Packets of a thousand that are answered with a reset: a connection has thousands.
 const RESETS: (u32, u32) = (5, 30);
+/// Packets of a thousand that are overtaken, and the kilobits a second of their way.
+const LATE: (u32, u32) = (30, 300);
+const LATE_KBIT: (u32, u32) = (64, 256);
 /// Kilobits a second of a slow link.
 const SLOW_KBIT: (u32, u32) = (64, 512);
 
@@ -59,6 +62,11 @@ pub(super) async fn strike(
             network.trouble(&both(&others), Trouble::Reset(share))
         }
         Fault::Duplicates => network.trouble(&both(&others), Trouble::Duplicate),
+        Fault::Reorder => {
+            let (share, kbit) = (random.random_range(LATE.0..=LATE.1), random.random_range(LATE_KBIT.0..=LATE_KBIT.1));
+            notes.push(format!("{share} of 1000 packets are late, at {kbit} kbit/s"));
+            network.reorder(host, share, kbit)
+        }
         Fault::SlowLink => {
             let kbit = random.random_range(SLOW_KBIT.0..=SLOW_KBIT.1);
             notes.push(format!("{kbit} kbit/s"));

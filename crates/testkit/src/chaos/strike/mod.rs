@@ -8,6 +8,7 @@ mod restarts;
 
 use std::fmt;
 use std::process::ExitStatus;
+use std::time::Duration;
 
 use anyhow::Result;
 use rand::rngs::StdRng;
@@ -16,6 +17,7 @@ use tokio::net::TcpStream;
 
 use super::arena::Arena;
 use super::fault::{Fault, Occupies, Role};
+use super::machine::Patience;
 use super::net::Host;
 use super::node::ending;
 use super::plan::Step;
@@ -90,6 +92,7 @@ pub struct Active {
     /// What must not have happened.
     pub violations: Vec<String>,
     state: State,
+    patience: Patience,
 }
 
 impl Active {
@@ -103,6 +106,7 @@ impl Active {
             notes: Vec::new(),
             violations: Vec::new(),
             state: State::Plain,
+            patience: arena.machine.patience(Duration::from_millis(step.lasts_ms + EXTENSION_MS)),
         };
         let mut random = StdRng::seed_from_u64(step.draw);
         active.begin(arena, &mut random).await?;
@@ -175,10 +179,9 @@ impl Active {
     pub fn is_over(&self) -> bool {
         let elapsed_ms = self.struck.0.elapsed().as_millis();
         let lasted = elapsed_ms >= u128::from(self.step.lasts_ms);
-        let patience = elapsed_ms >= u128::from(self.step.lasts_ms + EXTENSION_MS);
         match &self.state {
-            State::Refusal(refusal) => (lasted && refusal.is_decided()) || patience,
-            State::Rolling(rolling) => (lasted && rolling.is_done()) || patience,
+            State::Refusal(refusal) => (lasted && refusal.is_decided()) || self.patience.is_over(),
+            State::Rolling(rolling) => (lasted && rolling.is_done()) || self.patience.is_over(),
             _ => lasted,
         }
     }

@@ -8,7 +8,6 @@ use tokio::time::timeout;
 
 use super::super::arena::Arena;
 use super::super::node::ending;
-use crate::clock::Moment;
 
 /// A node that answers does so within this.
 const ANSWER_MAX: Duration = Duration::from_millis(150);
@@ -47,7 +46,7 @@ impl Rolling {
             }
             Stage::Ending => {
                 let ended = arena.node(id).ended()?;
-                if let Some(status) = ended.filter(|status| !status.success()) {
+                if let Some(status) = ended.filter(|status| !arena.target.ended_in_order(*status)) {
                     self.endings.push(format!("node {id} did not end in an orderly way: {}", ending(status)));
                 }
                 if !arena.node(id).runs() {
@@ -88,15 +87,17 @@ impl Rolling {
             arena.node(id).how.level_max = if raise { None } else { arena.node(id).how.level_max };
         }
         if raise {
-            let (places, start) = (arena.places(), Moment::now());
+            let (places, patience) = (arena.places(), arena.machine.patience(RAISE_MAX));
             let mut result = arena.target.raise_level(&places).await;
-            while result.is_err() && start.elapsed() < RAISE_MAX {
+            while result.is_err() && !patience.is_over() {
                 tokio::time::sleep(ANSWER_MAX).await;
                 result = arena.target.raise_level(&places).await;
             }
             match result {
                 Ok(()) => notes.push("level raised".into()),
-                Err(error) => violations.push(format!("the level was not raised within {RAISE_MAX:?}: {error:#}")),
+                Err(error) => {
+                    violations.push(format!("the level was not raised within {:?}: {error:#}", patience.allowed()))
+                }
             }
         }
         Ok(())
