@@ -9,6 +9,7 @@ mod choice;
 mod patch;
 mod report;
 mod scratch;
+mod sighting;
 mod tier;
 mod trial;
 
@@ -20,6 +21,7 @@ pub use choice::choose;
 pub use patch::{Expectation, Patch};
 pub use report::Report;
 pub use scratch::Scratch;
+pub use sighting::{Found, Repeated, Sighting, Sightings};
 pub use tier::{Part, TIERS, Tier};
 pub use trial::{Catch, Trial, Verdict};
 

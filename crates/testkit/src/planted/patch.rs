@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 use diffy::patch_set::{FileOperation, ParseOptions, PatchSet};
 
+use super::sighting::Sighting;
 use super::tier::{Part, Tier};
 
 /// Where a bug is expected to be caught.
@@ -31,6 +32,8 @@ pub struct Patch {
     pub caught_by: Option<Expectation>,
     /// When it was last seen to be caught by that.
     pub seen: Option<String>,
+    /// Faults of the simulation that are there for bugs like it.
+    pub simulation: Vec<Sighting>,
     diff: String,
 }
 
@@ -45,12 +48,14 @@ impl Patch {
     fn parse(name: &str, text: &str) -> Result<Self> {
         let (head, diff) = text.split_once("\n--- ").context("a head comes before the diff")?;
         let (mut rule, mut harm, mut tier, mut caught_by, mut seen) = (None, None, None, None, None);
+        let mut simulation = Vec::new();
         for line in head.lines().filter(|line| !line.is_empty()) {
             let (key, value) = line.split_once(": ").with_context(|| format!("{line:?} is no line of a head"))?;
             match key {
                 "Rule" => rule = Some(value.to_owned()),
                 "Harm" => harm = Some(value.to_owned()),
                 "Seen" => seen = Some(value.to_owned()),
+                "Simulation" => simulation.push(Sighting::parse(value)?),
                 "Tier" => tier = Some(Tier::named(value)?),
                 "Caught-by" => {
                     let (tier, part) = value.split_once(' ').unwrap_or((value, ""));
@@ -66,6 +71,7 @@ impl Patch {
             tier: tier.context("its head has no Tier")?,
             caught_by,
             seen,
+            simulation,
             diff: format!("--- {diff}"),
         })
     }
@@ -114,7 +120,7 @@ fn before<'a>(line: &diffy::Line<'a, str>) -> Option<&'a str> {
 mod tests {
     use super::*;
 
-    const TEXT: &str = "Rule: one\nHarm: two\nTier: faults\nCaught-by: client a::b\n\n\
+    const TEXT: &str = "Rule: one\nHarm: two\nTier: faults\nCaught-by: client a::b\nSimulation: mute, seed 7\n\n\
                         --- a/x/y.rs\n+++ b/x/y.rs\n@@ -1,2 +1,2 @@\n one\n-two\n+three\n";
 
     fn applied_to(source: &str, text: &str) -> Result<Vec<(PathBuf, String)>> {
@@ -130,6 +136,7 @@ mod tests {
         assert_eq!((patch.rule.as_str(), patch.harm.as_str(), patch.tier.name), ("one", "two", "faults"));
         let expected = patch.caught_by.unwrap();
         assert_eq!((expected.tier.name, expected.part), ("client", Part::parse("a::b").unwrap()));
+        assert_eq!(patch.simulation, [Sighting::parse("mute, seed 7").unwrap()]);
         for missing in ["Rule: one\n", "Harm: two\n", "Tier: faults\n"] {
             assert!(Patch::parse("p", &TEXT.replace(missing, "")).is_err(), "{missing}");
         }

@@ -156,26 +156,25 @@ impl Tier {
                     .chain(filter)
                     .collect()
             }
-            Runs::Simulation => [
-                "run",
-                "-p",
-                "leasehold-testkit",
-                "--bin",
-                "sim",
-                "--",
-                "--seeds",
-                SEEDS,
-                "--steps",
-                STEPS,
-                "--seed",
-                FIRST_SEED,
-            ]
-            .to_vec(),
+            Runs::Simulation => {
+                let seeds = if part.filter.is_empty() { [SEEDS, FIRST_SEED] } else { ["1", part.filter.as_str()] };
+                let [count, first] = seeds;
+                ["run", "-p", "leasehold-testkit", "--bin", "sim", "--"]
+                    .into_iter()
+                    .chain(["--seeds", count, "--seed", first, "--steps", STEPS, "--once", "--stop-at-first"])
+                    .collect()
+            }
         }
+    }
+
+    /// Whether it runs tests that cargo counts.
+    #[must_use]
+    pub fn has_tests(&self) -> bool {
+        matches!(self.runs, Runs::Tests { .. })
     }
 }
 
-/// Some of the tests of a tier: mostly of one program, so that no other one is built. By default all.
+/// Some of the tests of a tier: mostly of one program, so that no other one is built. Of the simulation one seed. By default all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Part {
     /// Words for cargo that choose programs; empty for all.
@@ -232,5 +231,7 @@ mod tests {
         let all = tier.run_command(&Part::default()).join(" ");
         assert_eq!(all, "test -p leasehold-consensus --lib --tests --");
         assert!(Part::parse("one two").is_err());
+        let seed = Tier::named("simulation").unwrap().run_command(&Part::parse("17").unwrap()).join(" ");
+        assert!(seed.contains("--seeds 1 --seed 17 "), "{seed}");
     }
 }

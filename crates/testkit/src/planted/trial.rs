@@ -93,7 +93,13 @@ impl Trial {
         Ok(took)
     }
 
-    async fn run(&self, scratch: &Scratch, tier: &Tier, part: &Part, tests: &mut Duration) -> Result<Run> {
+    /// Where what was printed last lies.
+    pub(super) fn notes(&self) -> &Path {
+        &self.notes
+    }
+
+    /// Builds `part` of a tier.
+    pub(super) async fn build(&self, scratch: &Scratch, tier: &Tier, part: &Part) -> Result<()> {
         let (sources, target) = (scratch.sources(), scratch.target());
         for words in tier.build_commands(part) {
             let built = cargo(&words, sources, target, &self.notes, BUILD_MAX).await?;
@@ -104,10 +110,16 @@ impl Trial {
                 bail!("`cargo {}` failed:\n{}", words.join(" "), shown.join("\n"));
             }
         }
+        Ok(())
+    }
+
+    async fn run(&self, scratch: &Scratch, tier: &Tier, part: &Part, tests: &mut Duration) -> Result<Run> {
+        self.build(scratch, tier, part).await?;
+        let (sources, target) = (scratch.sources(), scratch.target());
         let ended = cargo(&tier.run_command(part), sources, target, &self.notes, tier.limit).await?;
         *tests += ended.took;
         Ok(if ended.succeeded() {
-            if !part.is_all() && !any_test(&ended.stdout) { Run::NoTest } else { Run::Passed }
+            if tier.has_tests() && !part.is_all() && !any_test(&ended.stdout) { Run::NoTest } else { Run::Passed }
         } else {
             Run::Caught(failed(&ended, tier))
         })

@@ -98,6 +98,8 @@ struct Inner {
     slow: u32,
     /// The next syncs fail.
     failing: bool,
+    /// A sync has failed: what it should have covered is on no platter and never will be, and a log ends at its first gap.
+    gap: bool,
     syncs: u64,
     /// Rises with every crash: what was under way before it never ends.
     life: u64,
@@ -128,6 +130,7 @@ impl SimDisk {
             rows: BTreeMap::new(),
             slow: 1,
             failing: false,
+            gap: false,
             syncs: 0,
             life: 0,
         })))
@@ -161,6 +164,7 @@ impl SimDisk {
         inner.failing = false;
         // raft-log's worker writes in the background: even a kill may come before it did.
         let kept = inner.random.random_range(0..=inner.unsynced.len());
+        let kept = if std::mem::take(&mut inner.gap) { 0 } else { kept };
         for record in std::mem::take(&mut inner.unsynced).into_iter().take(kept) {
             inner.durable.write(&record);
         }
@@ -300,10 +304,12 @@ impl Wal for SimDisk {
                     return;
                 }
                 if inner.failing {
+                    // As Linux does: told once, and the pages are taken for clean. A later sync succeeds without them.
+                    inner.gap = true;
                     Err(io::Error::other("simulated EIO"))
                 } else {
                     inner.syncs += 1;
-                    let covered = if inner.options.lies { 0 } else { covered };
+                    let covered = if inner.options.lies || inner.gap { 0 } else { covered };
                     for record in inner.unsynced.drain(..covered) {
                         inner.durable.write(&record);
                     }

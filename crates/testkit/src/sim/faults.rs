@@ -1,6 +1,7 @@
 //! What is done to the hosts of a simulation, drawn from its seed.
 
 use std::fmt;
+use std::str::FromStr;
 
 use rand::Rng;
 use rand::rngs::StdRng;
@@ -74,6 +75,11 @@ impl SimFault {
         }
     }
 
+    /// Whether processes or machines end by it.
+    pub(super) fn is_crash(self) -> bool {
+        matches!(self, Self::Kill | Self::PowerCut | Self::KillAll | Self::PowerCutAll)
+    }
+
     /// How often it is drawn, beside the others.
     fn weight(self) -> u32 {
         match self {
@@ -105,6 +111,18 @@ impl SimFault {
             Self::Loss | Self::Slow | Self::SlowDisk | Self::ClientCut => random.random_range(300..3_000),
             Self::FailingDisk | Self::ClientKill => random.random_range(50..1_000),
         }
+    }
+}
+
+impl FromStr for SimFault {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let known = || Self::ALL.map(|fault| fault.to_string()).join(", ");
+        Self::ALL
+            .into_iter()
+            .find(|fault| fault.to_string() == name)
+            .ok_or_else(|| format!("no fault is named {name:?}: {}", known()))
     }
 }
 

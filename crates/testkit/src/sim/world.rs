@@ -1,12 +1,13 @@
 //! The hosts of one simulation, and what can be done to them.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use leasehold_client::CancellationToken;
-use leasehold_consensus::Tuning;
+use leasehold_consensus::{Node, Tuning};
 use rand::Rng;
 use rand::rngs::StdRng;
 use turmoil::Sim;
@@ -17,6 +18,7 @@ use super::host::{ClientHost, NodeHost, client_name, endpoint, node_name};
 use super::links::{Link, Links, Pair};
 use super::run::SimOptions;
 use super::stage::Stage;
+use crate::checker::NodeEnd;
 use crate::history::Recorder;
 use crate::workload::{Wire, WorkloadOptions};
 
@@ -26,6 +28,8 @@ const TICK: Duration = Duration::from_millis(1);
 const TCP_CAPACITY: usize = 1 << 20;
 /// Longest way of a message, in ms, while nothing is wrong: drawn below this.
 const LATENCY_MS_MAX: u64 = 12;
+/// How many locks clients compete for: in some seeds they mostly wait, in others they mostly hold.
+const LOCKS: RangeInclusive<u32> = 3..=10;
 
 /// One node as its world sees it.
 pub(super) struct NodePlace {
@@ -84,8 +88,10 @@ impl World<'_> {
         for id in 1..=NODES {
             world.add_node(id, folder, &tuning, options, random);
         }
+        let mut workload = WorkloadOptions::new(options.seed);
+        workload.locks = random.random_range(LOCKS);
         for number in 0..options.clients {
-            world.add_client(number, options, random);
+            world.add_client(number, options, &workload, random);
         }
         world
     }
@@ -109,14 +115,12 @@ impl World<'_> {
         self.nodes.insert(id, NodePlace { disk, down_until: None });
     }
 
-    fn add_client(&mut self, number: u32, options: &SimOptions, random: &mut StdRng) {
-        let mut workload = WorkloadOptions::new(options.seed);
-        workload.locks = 4;
+    fn add_client(&mut self, number: u32, options: &SimOptions, workload: &WorkloadOptions, random: &mut StdRng) {
         let host = ClientHost {
             number,
             endpoints: (1..=NODES).map(endpoint).collect(),
             clock: clock(options.clock_ppm, random),
-            workload,
+            workload: workload.clone(),
             recorder: self.recorder.clone(),
             stop: self.stop.clone(),
             stage: self.stage.clone(),
@@ -191,21 +195,22 @@ impl World<'_> {
         self.wires.iter().map(|wire| wire.granted()).sum()
     }
 
-    /// All nodes are up, one leads, and all have the same state after the same entry.
-    pub(super) fn agrees(&self) -> bool {
-        if self.stage.leaders().len() != 1 {
-            return false;
-        }
-        let states: Option<Vec<_>> = self
-            .nodes
+    /// What every node says of itself now; one that is down knows no leader.
+    pub(super) fn node_ends(&self) -> BTreeMap<u64, NodeEnd> {
+        self.nodes
             .keys()
-            .map(|id| {
-                let node = self.stage.node(*id)?;
-                let state = node.state();
-                Some((state.applied(), state.look_at_hash()))
-            })
-            .collect();
-        states.is_some_and(|states| states.windows(2).all(|two| two[0] == two[1]))
+            .map(|id| (*id, self.stage.node(*id).map(|node| node_end(&node)).unwrap_or_default()))
+            .collect()
+    }
+}
+
+fn node_end(node: &Node) -> NodeEnd {
+    let leader = *node.leader().borrow();
+    let state = node.state();
+    NodeEnd {
+        leader,
+        applied: state.applied().map_or(0, |entry| entry.index),
+        hash: Some(format!("{:032x}", state.look_at_hash())),
     }
 }
 

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Parser;
-use leasehold_testkit::planted::{Patch, Report, Scratch, TIERS, Tier, Trial, choose, patches, workspace};
+use leasehold_testkit::planted::{Patch, Report, Scratch, Sightings, TIERS, Tier, Trial, choose, patches, workspace};
 
 const MISSED: u8 = 1;
 const FAILED: u8 = 70;
@@ -39,6 +39,9 @@ struct Arguments {
     /// Where copy and builds lie: kept for the next time. Default: `planted-bugs` in the target folder.
     #[arg(long)]
     folder: Option<PathBuf>,
+    /// Only what the simulation finds: the seeds that the heads name, with their fault and without it.
+    #[arg(long, conflicts_with_all = ["some", "tiers", "trust_baseline"])]
+    simulation: bool,
     /// Says which there are, and which rule each breaks.
     #[arg(long)]
     list: bool,
@@ -74,6 +77,9 @@ async fn run(arguments: Arguments) -> Result<bool> {
         Err(error) => eprintln!("dependencies are built anew: {error:#}"),
     }
     let trial = Trial::new(tiers(&arguments.tiers)?, &folder)?;
+    if arguments.simulation {
+        return simulate(&arguments, &trial, &mut scratch, &patches).await;
+    }
     if !arguments.trust_baseline {
         for (tier, took) in trial.baseline(&mut scratch).await? {
             eprintln!("without a bug {} passes, in {:.1} s ({})", tier.name, took.as_secs_f64(), tier.what);
@@ -107,6 +113,28 @@ async fn run(arguments: Arguments) -> Result<bool> {
     }
     ensure!(errors.is_empty(), "these cannot be tried: {}", errors.join(", "));
     Ok(report.all_caught())
+}
+
+/// Repeats what the heads say of the simulation.
+async fn simulate(arguments: &Arguments, trial: &Trial, scratch: &mut Scratch, patches: &[Patch]) -> Result<bool> {
+    let mut sightings = Sightings::default();
+    for patch in patches {
+        for sighting in &patch.simulation {
+            eprint!("{}: {} ", sighting.fault, patch.name);
+            let repeated = trial.repeat(scratch, patch, *sighting).await?;
+            match &repeated.found {
+                Some(found) => eprintln!("found by seed {}: {}", found.seed, found.broken),
+                None => eprintln!("NOT FOUND"),
+            }
+            sightings.add(patch, *sighting, repeated);
+        }
+    }
+    println!("{}", sightings.table());
+    sightings.notes().for_each(|note| println!("{note}"));
+    if let Some(path) = &arguments.markdown {
+        std::fs::write(path, sightings.markdown()).with_context(|| format!("{}", path.display()))?;
+    }
+    Ok(sightings.all_found())
 }
 
 /// The patches to try, those that change the same files next to each other: fewer crates are built then.

@@ -1,19 +1,22 @@
 //! What `sim` is told.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use leasehold_testkit::sim::SimOptions;
+use leasehold_testkit::sim::{SimFault, SimOptions};
 
 /// Shown when that cannot be understood.
 pub(super) const USAGE: &str =
-    "usage: sim [--seeds N] [--steps M] [--seed FIRST] [--clients K] [--clock-ppm N] [--lying-disks] [--once] [--require-coverage] [--jobs J] [--json FILE] [--trace FILE]
+    "usage: sim [--seeds N] [--steps M] [--seed FIRST] [--clients K] [--clock-ppm N] [--lying-disks] [--without FAULTS] [--once] [--stop-at-first] [--require-coverage] [--jobs J] [--json FILE] [--trace FILE]
   --seeds N     how many seeds, each run twice and compared (1)
   --steps M     simulated milliseconds with faults, healing not counted (10000)
   --seed FIRST  the first seed (drawn from the clock)
-  --clients K   concurrent clients (4)
+  --clients K   concurrent clients (6)
   --clock-ppm N clocks run up to so much fast or slow (500; above half of drift-max, 1000, leases may end early)
   --lying-disks syncs are reported and not done (what was acknowledged may be lost)
+  --without FAULTS  these, with commas between them, do not come about where they are drawn
   --once        run each seed once only, without comparing
+  --stop-at-first  run no more seeds after one with a violation
   --require-coverage  fail if a cell of fault × role × phase was never hit
   --jobs J      seeds at a time, each in a process of its own (the number of cores)
   --json FILE   the summary, for machines
@@ -33,7 +36,9 @@ pub(super) struct Arguments {
     pub(super) clients: u32,
     pub(super) clock_ppm: u32,
     pub(super) lying_disks: bool,
+    pub(super) without: BTreeSet<SimFault>,
     pub(super) once: bool,
+    pub(super) stop_at_first: bool,
     pub(super) require_coverage: bool,
     pub(super) jobs: usize,
     pub(super) json: Option<PathBuf>,
@@ -49,10 +54,12 @@ impl Arguments {
             seeds: 1,
             steps: 10_000,
             first: leasehold_testkit::clock::random_seed() % SEEDS_MAX,
-            clients: 4,
+            clients: 6,
             clock_ppm: SimOptions::CLOCK_PPM,
             lying_disks: false,
+            without: BTreeSet::new(),
             once: false,
+            stop_at_first: false,
             require_coverage: false,
             jobs: cores,
             json: None,
@@ -72,7 +79,9 @@ impl Arguments {
                 "--json" => arguments.json = Some(value()?.into()),
                 "--trace" => arguments.trace = Some(value()?.into()),
                 "--require-coverage" => arguments.require_coverage = true,
+                "--without" => arguments.without = faults(&value()?)?,
                 "--once" => arguments.once = true,
+                "--stop-at-first" => arguments.stop_at_first = true,
                 "--one" => arguments.one = true,
                 other => return Err(format!("{other}: unknown")),
             }
@@ -95,8 +104,16 @@ impl Arguments {
             words.extend([name.to_owned(), value.to_string()]);
         }
         words.extend(self.lying_disks.then(|| "--lying-disks".to_owned()));
+        if !self.without.is_empty() {
+            let names: Vec<String> = self.without.iter().map(ToString::to_string).collect();
+            words.extend(["--without".to_owned(), names.join(",")]);
+        }
         words
     }
+}
+
+fn faults(names: &str) -> Result<BTreeSet<SimFault>, String> {
+    names.split(',').map(|name| name.parse().map_err(|problem| format!("--without: {problem}"))).collect()
 }
 
 fn number(name: &str, text: &str, max: u64) -> Result<u64, String> {

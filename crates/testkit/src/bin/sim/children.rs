@@ -18,6 +18,7 @@ pub(super) fn run_one(arguments: &Arguments) -> Result<bool> {
         clients: arguments.clients,
         clock_ppm: arguments.clock_ppm,
         lying_disks: arguments.lying_disks,
+        without: arguments.without.clone(),
         ..SimOptions::new(arguments.first, arguments.steps)
     };
     let outcome = run(&options, arguments.trace.as_deref())?;
@@ -49,6 +50,10 @@ pub(super) fn run_all(arguments: &Arguments) -> Result<bool> {
             let verdict = verdict(arguments, seed)?;
             let mut summary = summary.lock().unwrap_or_else(PoisonError::into_inner);
             summary.add(seed, verdict);
+            if arguments.stop_at_first && summary.broken() > 0 {
+                // Those that run already end: among them are all that come before this one.
+                left.lock().unwrap_or_else(PoisonError::into_inner).clear();
+            }
             if std::io::stderr().is_terminal() {
                 eprint!("\r{} seeds of {}, {} violations ", summary.seeds(), arguments.seeds, summary.broken());
             }

@@ -16,7 +16,7 @@ const SHOWN_MAX: usize = 10;
 pub(super) struct Summary {
     arguments: Arguments,
     seeds: u64,
-    broken: Vec<(u64, Vec<String>)>,
+    broken: BTreeMap<u64, Vec<String>>,
     hits: BTreeMap<Hit, u64>,
     cells: BTreeMap<(Hit, Phase), u64>,
     steps: u64,
@@ -35,7 +35,7 @@ impl Summary {
         Self {
             arguments: arguments.clone(),
             seeds: 0,
-            broken: Vec::new(),
+            broken: BTreeMap::new(),
             hits: BTreeMap::new(),
             cells: BTreeMap::new(),
             steps: 0,
@@ -58,7 +58,7 @@ impl Summary {
             Verdict::Broken(problem) => problems.push(problem),
         }
         if !problems.is_empty() {
-            self.broken.push((seed, problems));
+            self.broken.insert(seed, problems);
         }
     }
 
@@ -92,7 +92,8 @@ impl Summary {
 
     /// Cells of fault × role × phase that were never hit.
     fn missing(&self) -> Vec<String> {
-        let cells = Hit::all().flat_map(|hit| Phase::ALL.into_iter().map(move |phase| (hit, phase)));
+        let hits = Hit::all().filter(|hit| !self.arguments.without.contains(&hit.fault));
+        let cells = hits.flat_map(|hit| Phase::ALL.into_iter().map(move |phase| (hit, phase)));
         let missing = cells.filter(|cell| !self.cells.contains_key(cell));
         missing.map(|(hit, phase)| format!("{} {} {phase}", hit.fault, role(hit))).collect()
     }
