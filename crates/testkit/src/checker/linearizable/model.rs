@@ -63,16 +63,14 @@ impl Operation {
         }
     }
 
-    /// Whether it may be that it cannot happen while this one holds the lock.
+    /// Whether it may be that it cannot happen while this one holds the lock, or would do what another operation has to do.
     pub(super) fn is_hindered_by(&self, holder: &Holder) -> bool {
         match self {
             Self::Grant { mode, .. } => !matches!((mode, holder.mode), (Mode::Shared, Mode::Shared)),
             Self::Read(shown) => !shown.contains(&holder.token),
-            Self::Gone(lease) => holder.lease == *lease,
-            Self::HoldsNot(token) => holder.token == *token,
-            Self::End(_) | Self::Release(_) | Self::Close(_) | Self::Holds(_) | Self::Alive(_) | Self::Refused(_) => {
-                false
-            }
+            Self::Gone(lease) | Self::Close(lease) => holder.lease == *lease,
+            Self::HoldsNot(token) | Self::End(token) => holder.token == *token,
+            Self::Release(_) | Self::Holds(_) | Self::Alive(_) | Self::Refused(_) => false,
         }
     }
 

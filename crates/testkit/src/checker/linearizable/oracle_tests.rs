@@ -104,7 +104,7 @@ fn history(random: &mut StdRng) -> Vec<Interval> {
 #[test]
 fn the_search_agrees_with_stateright_on_short_histories() {
     let mut answers = [0, 0];
-    for seed in 0..6_000 {
+    for seed in 0..20_000 {
         let intervals = history(&mut StdRng::seed_from_u64(seed));
         let expected = by_stateright(&intervals);
         let found = search(&intervals, 1_000_000);

@@ -8,9 +8,9 @@
 //! in every order of their ends the lock is the same when a writer comes.) The bound is in places tried, not in time: the same history
 //! has the same answer on every machine.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
-use super::model::{Holder, Lock, Operation, TokenNumber};
+use super::model::{Holder, Lock, Operation};
 use crate::clock::Moment;
 
 /// An operation and when it can have happened.
@@ -50,8 +50,6 @@ struct Search<'a> {
     events: Vec<Event>,
     /// Where the begin and the end of an operation are among the events.
     places: Vec<(usize, usize)>,
-    /// The operation that grants each token.
-    grants: HashMap<TokenNumber, usize>,
     lock: Lock,
     /// Operations that must still be placed.
     required: usize,
@@ -75,7 +73,7 @@ struct Frame {
 enum Pass {
     /// Everything that takes no holder away.
     First,
-    /// What takes one away that is in the way of what ends at this event, or of the next grant.
+    /// What takes one away that is in the way of what comes before this event or ends there.
     Second { blocked: usize },
 }
 
@@ -147,13 +145,8 @@ impl<'a> Search<'a> {
         events[HEAD].previous = last;
         events[HEAD].next = if last == HEAD { HEAD } else { HEAD + 1 };
         let required = intervals.iter().filter(|interval| interval.end.is_some()).count();
-        let granted = |(at, interval): (usize, &Interval)| match interval.operation {
-            Operation::Grant { token, .. } => Some((token, at)),
-            _ => None,
-        };
-        let grants = intervals.iter().enumerate().filter_map(granted).collect();
         let (lock, seen, frames) = (Lock::default(), HashSet::new(), Vec::new());
-        Self { intervals, events, places, grants, lock, required, placed: 0, seen, frames }
+        Self { intervals, events, places, lock, required, placed: 0, seen, frames }
     }
 
     /// Whether an operation is to be tried in this pass.
@@ -173,15 +166,31 @@ impl<'a> Search<'a> {
             Pass::First => !takes_away,
             Pass::Second { .. } if !takes_away => false,
             Pass::Second { blocked } => {
-                let blocking = (blocked != HEAD).then(|| self.events[blocked].operation);
-                let begun = |grant: &usize| blocked == HEAD || self.places[*grant].0 < blocked;
-                let next = self.grants.get(&self.lock.next()).copied().filter(begun);
-                let hinders = |holder: &Holder| {
-                    blocking.into_iter().chain(next).any(|other| self.intervals[other].operation.is_hindered_by(holder))
-                };
-                blocking == Some(operation) || self.lock.holders().any(|holder| taken(holder) && hinders(holder))
+                (blocked != HEAD && self.events[blocked].operation == operation)
+                    || self.lock.holders().any(|holder| taken(holder) && self.is_in_the_way(holder, blocked))
             }
         }
+    }
+
+    /// Whether this holder may hinder what has to be placed by this event, what else can be placed before it, or the next grant.
+    fn is_in_the_way(&self, holder: &Holder, blocked: usize) -> bool {
+        let hindered = |operation: usize| self.intervals[operation].operation.is_hindered_by(holder);
+        if blocked != HEAD && hindered(self.events[blocked].operation) {
+            return true;
+        }
+        let mut at = self.events[HEAD].next;
+        while at != blocked {
+            let Event { operation, next, .. } = self.events[at];
+            let counts = match self.intervals[operation].operation {
+                Operation::Grant { token, .. } => token == self.lock.next(),
+                ref other => other.only_looks(),
+            };
+            if counts && hindered(operation) {
+                return true;
+            }
+            at = next;
+        }
+        false
     }
 
     /// Whether placing an operation leads to where the search has not been. Notes it.
