@@ -1,6 +1,8 @@
 //! Runs one node of a cluster.
 
+use std::io;
 use std::net::SocketAddr;
+use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -184,7 +186,10 @@ fn unknown_address(error: std::io::Error) -> Failure {
 }
 
 fn stop_on_signals(stop: &CancellationToken) -> Result<(), Failure> {
-    let watch = |kind| signal(kind).map_err(|error| Failure::internal(format!("signals cannot be watched: {error}")));
+    let unwatched = |error: io::Error| Failure::internal(format!("signals cannot be watched: {error}"));
+    // tokio makes such a pair when it is first asked to watch, and panics where there are too few descriptors for it.
+    drop(UnixStream::pair().map_err(unwatched)?);
+    let watch = |kind| signal(kind).map_err(unwatched);
     let mut terminate = watch(SignalKind::terminate())?;
     let mut interrupt = watch(SignalKind::interrupt())?;
     let stop = stop.clone();

@@ -20,7 +20,7 @@ use leasehold_testkit::chaos::fault::{Fault, Need};
 use leasehold_testkit::chaos::many::{ManyOptions, ManyOutcome, require, run_many};
 use leasehold_testkit::chaos::run::{RunOptions, run};
 use leasehold_testkit::chaos::target::{Leasehold, Target, TargetName};
-use leasehold_testkit::chaos::{Abilities, Coverage, Plan, net, say};
+use leasehold_testkit::chaos::{Abilities, Coverage, Plan, judge_again, net, say};
 use leasehold_testkit::clock::{Moment, random_seed};
 use leasehold_testkit::cluster::leasehold_binary;
 use leasehold_testkit::disk;
@@ -100,6 +100,11 @@ struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Mode {
+    /// Says what the checker makes of the evidence that an earlier run kept
+    Judge {
+        /// The folder of that run
+        folder: PathBuf,
+    },
     /// A client process of a run
     #[command(hide = true)]
     LeaseholdClient(ClientArgs),
@@ -125,6 +130,11 @@ fn main() -> ExitCode {
 
 fn start(args: Args) -> Result<bool> {
     match args.mode {
+        Some(Mode::Judge { folder }) => {
+            let report = judge_again(&folder)?;
+            println!("{report}");
+            Ok(report.is_clean())
+        }
         Some(Mode::LeaseholdClient(client)) => runtime()?.block_on(client_process::everything(client)).map(|()| true),
         Some(Mode::CompeteClient { target, client }) => {
             runtime()?.block_on(client_process::compete(target, client)).map(|()| true)

@@ -35,6 +35,7 @@ pub mod target;
 
 pub use abilities::Abilities;
 pub use coverage::Coverage;
+pub use judge::judge_again;
 pub use plan::Plan;
 
 /// To whoever watches a run: all of it goes to the standard error.

@@ -1,7 +1,7 @@
 //! What comes over a connection: decoded alike wherever it is cut, understood or refused, evaluated, answered.
 
 use bytes::{Bytes, BytesMut};
-use leasehold_redis::{Command, Decoder, Entry, Holding, Protocol, Reply, Request, parse};
+use leasehold_redis::{Command, Decoder, Entry, Holding, Protocol, Reply, parse};
 
 /// However it is said, a line of a reply is one line.
 fn encode(reply: &Reply) {
