@@ -40,8 +40,7 @@ fn nothing_comes_before_founding_and_only_the_first_counts() {
     assert_eq!(log.refused(0, try_lock(id(1, 1), "a", 5_000)), Refusal::NotFounded);
     assert_eq!(log.refused(0, Operation::Tick), Refusal::NotFounded);
     assert_eq!(log.machine.cluster(), None);
-    for cluster in [1, 2] {
-        let counter_start = cluster as u64 * 500;
+    for (cluster, counter_start) in [(1, 500), (2, 1_000), (1, 1_500)] {
         let found = Found { cluster: ClusterId(cluster), counter_start, limits: Limits::default(), level: LEVEL_MAX };
         assert_eq!(log.one(0, Operation::Found(found)), Outcome::Founded);
         assert_eq!(log.machine.cluster(), Some(ClusterId(1)));
