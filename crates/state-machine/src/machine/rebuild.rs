@@ -145,6 +145,8 @@ impl Tables {
             let new = self.losses_by_age.insert(loss.number, lock.clone()).is_none()
                 && self.losses_by_token.insert(loss.token, lock.clone()).is_none();
             check(new && loss.number < next, || format!("loss of {lock:?} has another's number or token"))?;
+            let ended = loss.token.0 < self.header.next_token && !self.grants.contains_key(&loss.token);
+            check(ended, || format!("loss of {lock:?} is of token {}, which never ended", loss.token))?;
         }
         for (lease, end) in &self.lease_ends {
             let new = self.lease_ends_by_age.insert(end.number, *lease).is_none();
