@@ -25,9 +25,8 @@ pub(crate) use crate::config::ServeArgs;
 const LOG_DEFAULT: &str = "info,openraft=warn,chunked_wal=warn,raft_log=warn";
 /// A node that has not stopped after so long is left behind: the process ends.
 const STOP_MAX: Duration = Duration::from_secs(10);
-
 /// A process that is still there so long after its node was to stop is ended: a disk that hangs keeps threads, and timers with them.
-const END_MAX: Duration = Duration::from_secs(12);
+const END_MAX: Duration = STOP_MAX.saturating_add(Duration::from_secs(2));
 
 /// `leasehold serve`. Exits 0 when told to stop by SIGTERM or SIGINT; 64 for a bad setting, or an address or folder that
 /// cannot be used; 65 when the cluster knows this node id by another data folder, or has a higher

@@ -23,6 +23,7 @@ pub mod history;
 pub mod model_check;
 pub mod numbers;
 pub mod planted;
+mod processors;
 pub mod sim;
 pub mod synthetic;
 pub mod workload;

@@ -7,11 +7,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde::Serialize;
 
 use crate::clock::Moment;
 use crate::numbers::Numbers;
+use crate::processors::Ticks;
 
 /// A thread that sleeps so long shows by how much it wakes up late.
 const NAP: Duration = Duration::from_millis(10);
@@ -158,7 +159,7 @@ struct Used {
 
 impl Used {
     fn read() -> Result<Self> {
-        let (all, busy) = processors(&fs::read_to_string("/proc/stat")?)?;
+        let Ticks { all, busy } = Ticks::now()?;
         let mut processes = HashMap::new();
         for entry in fs::read_dir("/proc")? {
             let path = entry?.path();
@@ -177,16 +178,6 @@ impl Used {
         let others = self.busy.saturating_sub(then.busy).saturating_sub(self.own.saturating_sub(then.own));
         others as f64 / all as f64
     }
-}
-
-/// All ticks and busy ones. What a hypervisor gives to others is busy.
-fn processors(stat: &str) -> Result<(u64, u64)> {
-    let line = stat.lines().find_map(|line| line.strip_prefix("cpu ")).context("no line of all processors")?;
-    let ticks: Vec<u64> = line.split_whitespace().map(str::parse).collect::<Result<_, _>>()?;
-    // user nice system idle iowait irq softirq steal; those of guests are in user and nice already.
-    let all: u64 = ticks.iter().take(8).sum();
-    let idle: u64 = ticks.iter().skip(3).take(2).sum();
-    Ok((all, all - idle))
 }
 
 #[derive(Debug)]
@@ -227,8 +218,6 @@ mod tests {
 
     #[test]
     fn what_others_use_is_told_from_what_is_ones_own() {
-        let (all, busy) = processors("cpu  10 20 30 400 5 6 7 8 9 9\ncpu0 1 1 1 1 1 1 1 1 0 0\n").unwrap();
-        assert_eq!((all, busy), (486, 81));
         let then = Used { all: 100, busy: 50, own: 10 };
         let now = Used { all: 200, busy: 130, own: 30 };
         assert!((now.others_since(then) - 0.6).abs() < 1e-9);

@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde_json::json;
 
 use super::Target;
 use super::load::Load;
 use crate::clock::Moment;
+use crate::processors::Ticks;
 
 /// Between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -53,13 +54,13 @@ pub async fn watch<T: Target>(target: &mut T, lasts: Duration, clients: usize, b
     let burning: Vec<_> = (0..burners).map(|_| burn(stop.clone())).collect();
     let load = Load::start(target, clients).await?;
     let first = target.term().await?;
-    let (begin, before) = (Moment::now(), CoreTime::now()?);
+    let (begin, before) = (Moment::now(), Ticks::now()?);
     let mut grants = 0;
     while begin.elapsed() < lasts {
         tokio::time::sleep(LOOK_EVERY).await;
         grants += load.take().iter().map(|grants| grants.len().saturating_sub(1) as u64).sum::<u64>();
     }
-    let (lasted, busy) = (begin.elapsed(), CoreTime::now()?.busy_since(before));
+    let (lasted, busy) = (begin.elapsed(), Ticks::now()?.busy_since(before));
     let elections = target.term().await? - first;
     let failures = load.failures();
     stop.store(true, Ordering::Relaxed);
@@ -68,29 +69,6 @@ pub async fn watch<T: Target>(target: &mut T, lasts: Duration, clients: usize, b
         let _ended = thread.join();
     }
     Ok(Calm { lasted, elections, grants, failures, busy })
-}
-
-/// What all cores did since they were started, in ticks.
-#[derive(Debug, Clone, Copy)]
-struct CoreTime {
-    all: u64,
-    idle: u64,
-}
-
-impl CoreTime {
-    fn now() -> Result<Self> {
-        let text = std::fs::read_to_string("/proc/stat")?;
-        let line = text.lines().next().context("/proc/stat is empty")?;
-        let ticks: Vec<u64> = line.split_whitespace().filter_map(|word| word.parse().ok()).collect();
-        // user nice system idle iowait irq softirq steal; what follows is part of user.
-        let ticks = ticks.get(..8).context("/proc/stat: the first line is too short")?;
-        Ok(Self { all: ticks.iter().sum(), idle: ticks[3] + ticks[4] })
-    }
-
-    fn busy_since(self, before: Self) -> f64 {
-        let all = self.all - before.all;
-        if all == 0 { 0.0 } else { 1.0 - (self.idle - before.idle) as f64 / all as f64 }
-    }
 }
 
 fn burn(stop: Arc<AtomicBool>) -> std::thread::JoinHandle<()> {
