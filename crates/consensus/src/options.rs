@@ -51,7 +51,7 @@ pub struct Tuning {
     pub snapshot_entries: u64,
     /// Entries kept behind a snapshot, for followers that lag a little.
     pub keep_entries: u64,
-    /// Time between two checkpoints.
+    /// Time between two checkpoints. They come up to 5 s apart where one takes more than a twentieth of this.
     pub checkpoint_interval: Duration,
     /// Bound on the drift between a client's clock and a leader's, in parts per million.
     pub drift_max_ppm: u32,

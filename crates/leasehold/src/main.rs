@@ -2,6 +2,10 @@
 
 use std::process::ExitCode;
 
+/// A node allocates many small things that another thread frees; the allocator of the C library takes a fifth of its time for that.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     leasehold::main()
 }

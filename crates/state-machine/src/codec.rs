@@ -41,6 +41,9 @@ pub enum DecodeError {
     },
 }
 
+/// Most rows and commands fit into so many bytes: room for them is made once.
+const USUAL_BYTES: usize = 192;
+
 type Config = bincode::config::Configuration<
     bincode::config::LittleEndian,
     bincode::config::Varint,
@@ -57,7 +60,8 @@ const fn config() -> Config {
 /// When serialization fails, which for our own types means a bug.
 #[must_use]
 pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
-    let mut out = vec![VERSION];
+    let mut out = Vec::with_capacity(USUAL_BYTES);
+    out.push(VERSION);
     encode_into(value, &mut out);
     out
 }

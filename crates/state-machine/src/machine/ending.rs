@@ -104,8 +104,8 @@ impl StateMachine {
         let number = self.next_loss();
         self.tables.put_lease_end(id, LeaseEnd { number, reason });
         if self.tables.lease_ends.len() > self.bounds.losses_max {
-            let (_, oldest) = self.tables.lease_ends_by_age.first_key_value().expect("every end has an age");
-            self.tables.remove_lease_end(*oldest);
+            let oldest = self.tables.lease_ends.oldest().expect("there are too many");
+            self.tables.remove_lease_end(oldest);
         }
     }
 

@@ -64,7 +64,8 @@ pub(super) enum RowKey {
     Request(RequestId),
     Instance(u64),
     Loss(LockKey),
-    LeaseEnd(LeaseId),
+    /// Some of the ends of leases, by age: see [`super::lease_ends`].
+    LeaseEnds(u64),
     Delay(LockKey),
 }
 
@@ -86,8 +87,35 @@ impl RowKey {
             }
             Self::Instance(client) => tagged(6, &client.to_be_bytes()),
             Self::Loss(lock) => tagged(7, lock.text().as_bytes()),
-            Self::LeaseEnd(lease) => tagged(8, &lease.0.to_be_bytes()),
+            Self::LeaseEnds(chunk) => tagged(8, &chunk.to_be_bytes()),
             Self::Delay(lock) => tagged(9, lock.text().as_bytes()),
+        }
+    }
+
+    /// Tag and number of a key that has no text: numbers are compared much faster. None of one that has.
+    pub(super) fn number(&self) -> Option<(u8, u128)> {
+        Some(match self {
+            Self::Lease(lease) => (2, lease.0),
+            Self::Grant(token) => (3, token.0.into()),
+            Self::Waiter(waiter) => (4, waiter.0.into()),
+            Self::Request(request) => (5, u128::from(request.client) << 64 | u128::from(request.counter)),
+            Self::Instance(client) => (6, (*client).into()),
+            Self::LeaseEnds(chunk) => (8, (*chunk).into()),
+            Self::Limits(_) | Self::Loss(_) | Self::Delay(_) => return None,
+        })
+    }
+
+    /// The key that has this [`Self::number`].
+    pub(super) fn of_number((tag, number): (u8, u128)) -> Self {
+        let low = number as u64;
+        match tag {
+            2 => Self::Lease(LeaseId(number)),
+            3 => Self::Grant(FencingToken(low)),
+            4 => Self::Waiter(WaiterId(low)),
+            5 => Self::Request(RequestId { client: (number >> 64) as u64, counter: low }),
+            6 => Self::Instance(low),
+            8 => Self::LeaseEnds(low),
+            _ => unreachable!("no key has the number {number} of tag {tag}"),
         }
     }
 
@@ -108,7 +136,7 @@ impl RowKey {
             }
             6 => Self::Instance(u64::from_be_bytes(key.try_into().ok()?)),
             7 => Self::Loss(LockKey::parse(key)?),
-            8 => Self::LeaseEnd(LeaseId(u128::from_be_bytes(key.try_into().ok()?))),
+            8 => Self::LeaseEnds(u64::from_be_bytes(key.try_into().ok()?)),
             9 => Self::Delay(LockKey::parse(key)?),
             _ => return None,
         })

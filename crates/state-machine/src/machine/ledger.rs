@@ -32,17 +32,64 @@ pub(super) fn body_hash(body: &[u8]) -> u64 {
 struct Change {
     /// The row exists in the checkpoint.
     in_checkpoint: bool,
-    /// Its hash in the sum.
-    counted: Option<u128>,
+    /// Its hash in the sum; 0 for none: that adds nothing.
+    counted: u128,
     /// The row changed since it was counted.
     stale: bool,
+}
+
+/// Rows that changed since the last checkpoint.
+#[derive(Debug, Default)]
+struct Changes {
+    /// By [`RowKey::number`].
+    numbered: BTreeMap<(u8, u128), Change>,
+    named: BTreeMap<RowKey, Change>,
+}
+
+impl Changes {
+    fn len(&self) -> usize {
+        self.numbered.len() + self.named.len()
+    }
+
+    fn get_mut(&mut self, key: &RowKey) -> Option<&mut Change> {
+        match key.number() {
+            Some(number) => self.numbered.get_mut(&number),
+            None => self.named.get_mut(key),
+        }
+    }
+
+    fn insert(&mut self, key: RowKey, change: Change) {
+        match key.number() {
+            Some(number) => drop(self.numbered.insert(number, change)),
+            None => drop(self.named.insert(key, change)),
+        }
+    }
+
+    fn remove(&mut self, key: &RowKey) {
+        match key.number() {
+            Some(number) => drop(self.numbered.remove(&number)),
+            None => drop(self.named.remove(key)),
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (RowKey, &Change)> {
+        let numbered = self.numbered.iter().map(|(number, change)| (RowKey::of_number(*number), change));
+        numbered.chain(self.named.iter().map(|(key, change)| (key.clone(), change)))
+    }
+
+    /// In key order.
+    fn into_sorted(self) -> Vec<(RowKey, Change)> {
+        let numbered = self.numbered.into_iter().map(|(number, change)| (RowKey::of_number(number), change));
+        let mut all: Vec<_> = numbered.chain(self.named).collect();
+        all.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        all
+    }
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     sum: u128,
-    /// Rows that changed since the last checkpoint.
-    changes: BTreeMap<RowKey, Change>,
+    changes: Changes,
     /// Those that changed since they were counted.
     stale: Vec<RowKey>,
 }
@@ -62,7 +109,7 @@ impl Ledger {
     /// Notes that a row is about to change for the first time since the checkpoint.
     pub(super) fn mark_first(&mut self, key: RowKey, hash_before: Option<u128>) {
         self.stale.push(key.clone());
-        let change = Change { in_checkpoint: hash_before.is_some(), counted: hash_before, stale: true };
+        let change = Change { in_checkpoint: hash_before.is_some(), counted: hash_before.unwrap_or(0), stale: true };
         self.changes.insert(key, change);
     }
 
@@ -76,9 +123,13 @@ impl Ledger {
         for key in std::mem::take(&mut self.stale) {
             let Some(change) = self.changes.get_mut(&key) else { continue };
             let counted = value(&key).map(|value| row_hash(&key.to_bytes(), &value));
-            self.sum = self.sum.wrapping_sub(change.counted.unwrap_or(0)).wrapping_add(counted.unwrap_or(0));
-            change.counted = counted;
+            self.sum = self.sum.wrapping_sub(change.counted).wrapping_add(counted.unwrap_or(0));
+            change.counted = counted.unwrap_or(0);
             change.stale = false;
+            // It came and went since the checkpoint: nothing is to be written of it.
+            if counted.is_none() && !change.in_checkpoint {
+                self.changes.remove(&key);
+            }
         }
         self.sum
     }
@@ -87,8 +138,8 @@ impl Ledger {
     pub(super) fn look(&self, value: impl Fn(&RowKey) -> Option<Vec<u8>>) -> u128 {
         let stale = self.changes.iter().filter(|(_, change)| change.stale);
         stale.fold(self.sum, |sum, (key, change)| {
-            let counted = value(key).map(|value| row_hash(&key.to_bytes(), &value));
-            sum.wrapping_sub(change.counted.unwrap_or(0)).wrapping_add(counted.unwrap_or(0))
+            let counted = value(&key).map(|value| row_hash(&key.to_bytes(), &value));
+            sum.wrapping_sub(change.counted).wrapping_add(counted.unwrap_or(0))
         })
     }
 
@@ -96,12 +147,12 @@ impl Ledger {
     pub(super) fn take(&mut self, value: impl Fn(&RowKey) -> Option<Vec<u8>>) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
         self.stale.clear();
         let mut rows = Vec::with_capacity(self.changes.len());
-        for (key, change) in std::mem::take(&mut self.changes) {
+        for (key, change) in std::mem::take(&mut self.changes).into_sorted() {
             let value = value(&key);
             let key = key.to_bytes();
             if change.stale {
                 let counted = value.as_ref().map_or(0, |value| row_hash(&key, value));
-                self.sum = self.sum.wrapping_sub(change.counted.unwrap_or(0)).wrapping_add(counted);
+                self.sum = self.sum.wrapping_sub(change.counted).wrapping_add(counted);
             }
             if value.is_some() || change.in_checkpoint {
                 rows.push((key, value));

@@ -18,6 +18,7 @@ mod force_release;
 mod founding;
 mod grant;
 mod keys;
+mod lease_ends;
 mod ledger;
 mod named;
 mod open_session;

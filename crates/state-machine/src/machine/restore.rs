@@ -190,7 +190,7 @@ impl Tables {
             RowKey::Request(id) => drop(self.requests.insert(id, decode(key, value)?)),
             RowKey::Instance(client) => drop(self.instances.insert(client, decode(key, value)?)),
             RowKey::Loss(lock) => drop(self.losses.insert(lock, decode(key, value)?)),
-            RowKey::LeaseEnd(id) => drop(self.lease_ends.insert(id, decode(key, value)?)),
+            RowKey::LeaseEnds(chunk) => self.lease_ends.restore(chunk, decode(key, value)?)?,
             RowKey::Delay(lock) => drop(self.delays.insert(lock, decode(key, value)?)),
         }
         check_canonical(key, value, self.encoded(&parsed))?;

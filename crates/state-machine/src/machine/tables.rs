@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::deadlines::{Deadlines, Item};
 use super::keys::{HEADER_KEY, LockKey, RowKey, WaiterId};
+use super::lease_ends::LeaseEnds;
 use super::ledger::{self, Ledger};
 use super::queue::Lock;
 use super::rows::{Claim, Delay, Extra, Extras, Grant, Header, Instance, Lease, LeaseEnd, Loss, Request, Waiter};
@@ -40,7 +41,7 @@ pub(super) struct Tables {
     pub(super) requests: BTreeMap<RequestId, Request>,
     pub(super) instances: BTreeMap<u64, Instance>,
     pub(super) losses: BTreeMap<LockKey, Loss>,
-    pub(super) lease_ends: BTreeMap<LeaseId, LeaseEnd>,
+    pub(super) lease_ends: LeaseEnds,
     pub(super) delays: BTreeMap<LockKey, Delay>,
 
     // From here on: derived from the above (limits of namespaces excepted).
@@ -50,7 +51,6 @@ pub(super) struct Tables {
     pub(super) deadlines: Deadlines,
     pub(super) losses_by_age: BTreeMap<u64, LockKey>,
     pub(super) losses_by_token: BTreeMap<FencingToken, LockKey>,
-    pub(super) lease_ends_by_age: BTreeMap<u64, LeaseId>,
     pub(super) delays_by_number: BTreeMap<u64, LockKey>,
     /// Lock-delays that run or may come of grants and waiters.
     pub(super) lock_delays: usize,
@@ -77,7 +77,7 @@ impl Tables {
             RowKey::Request(request) => self.requests.get(request).map(codec::encode),
             RowKey::Instance(client) => self.instances.get(client).map(codec::encode),
             RowKey::Loss(lock) => self.losses.get(lock).map(codec::encode),
-            RowKey::LeaseEnd(lease) => self.lease_ends.get(lease).map(codec::encode),
+            RowKey::LeaseEnds(chunk) => self.lease_ends.chunk(*chunk).as_ref().map(codec::encode),
             RowKey::Delay(lock) => self.delays.get(lock).map(codec::encode),
         }
     }
@@ -445,15 +445,14 @@ impl Tables {
 
     pub(super) fn put_lease_end(&mut self, lease: LeaseId, end: LeaseEnd) {
         self.remove_lease_end(lease);
-        self.lease_ends_by_age.insert(end.number, lease);
+        self.mark(RowKey::LeaseEnds(LeaseEnds::chunk_of(end)));
         self.lease_ends.insert(lease, end);
     }
 
     pub(super) fn remove_lease_end(&mut self, lease: LeaseId) {
-        self.mark(RowKey::LeaseEnd(lease));
-        if let Some(old) = self.lease_ends.remove(&lease) {
-            self.lease_ends_by_age.remove(&old.number);
-        }
+        let Some(end) = self.lease_ends.get(lease) else { return };
+        self.mark(RowKey::LeaseEnds(LeaseEnds::chunk_of(end)));
+        self.lease_ends.remove(lease);
     }
 
     // ---- rows and their hash ----
@@ -500,7 +499,7 @@ impl Tables {
             .chain(self.requests.keys().copied().map(RowKey::Request))
             .chain(self.instances.keys().copied().map(RowKey::Instance))
             .chain(self.losses.keys().cloned().map(RowKey::Loss))
-            .chain(self.lease_ends.keys().copied().map(RowKey::LeaseEnd))
+            .chain(self.lease_ends.chunks().map(RowKey::LeaseEnds))
             .chain(self.delays.keys().cloned().map(RowKey::Delay))
     }
 }

@@ -16,7 +16,17 @@ pub(super) fn limit_reached(limit: &str, max: u64) -> Refusal {
 }
 
 /// Not empty, no control characters, at most `bytes_max` bytes.
-fn text(field: &str, text: &str, bytes_max: usize) -> Result<(), Refusal> {
+fn text(field: impl Into<String>, text: &str, bytes_max: usize) -> Result<(), Refusal> {
+    text_named(|| field.into(), text, bytes_max)
+}
+
+/// The same where the name of the field is made up only if it is needed.
+fn text_named(field: impl FnOnce() -> String, text: &str, bytes_max: usize) -> Result<(), Refusal> {
+    // Mostly so, and quicker to see than what follows.
+    if !text.is_empty() && text.len() <= bytes_max && text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        return Ok(());
+    }
+    let field = field();
     if text.is_empty() {
         return Err(invalid(field, "must not be empty"));
     }
@@ -105,10 +115,9 @@ fn locks(locks: &[LockRequest], limits: &Limits) -> Result<(), Refusal> {
     }
     let mut names = BTreeSet::new();
     for (at, lock) in locks.iter().enumerate() {
-        let field = format!("locks[{at}].name");
-        text(&field, &lock.name, limits.name_bytes_max as usize)?;
-        if !names.insert(lock.name.as_str()) {
-            return Err(invalid(field, "names a lock twice"));
+        text_named(|| format!("locks[{at}].name"), &lock.name, limits.name_bytes_max as usize)?;
+        if locks.len() > 1 && !names.insert(lock.name.as_str()) {
+            return Err(invalid(format!("locks[{at}].name"), "names a lock twice"));
         }
         if let Mode::Permits { permits, limit } = lock.mode {
             if limit == 0 {
@@ -192,7 +201,7 @@ pub(super) fn release(release: &Release) -> Result<(), Refusal> {
     text("namespace", &release.namespace, usize::MAX)?;
     let mut tokens = BTreeSet::new();
     for (at, held) in release.locks.iter().enumerate() {
-        text(&format!("locks[{at}].name"), &held.name, usize::MAX)?;
+        text_named(|| format!("locks[{at}].name"), &held.name, usize::MAX)?;
         if !tokens.insert(held.token) {
             return Err(invalid(format!("locks[{at}].token"), "is named twice"));
         }

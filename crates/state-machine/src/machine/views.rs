@@ -93,7 +93,7 @@ impl StateMachine {
     /// Why a lease or session ended, where remembered.
     #[must_use]
     pub fn lease_end(&self, lease: LeaseId) -> Option<LossReason> {
-        self.tables.lease_ends.get(&lease).map(|end| end.reason)
+        self.tables.lease_ends.get(lease).map(|end| end.reason)
     }
 
     /// Whether a token is current.

@@ -78,7 +78,7 @@ fn hash_of_a_known_state_is_what_it_always_was() {
 }
 
 const EMPTY_HASH: &str = "cda90b9b41bcd76c83be9dd436f933f8";
-const SOME_HASH: &str = "522caf321c7c0457ec77774f0f03c1fc";
+const SOME_HASH: &str = "808c9f0794b1bf63acb8afefd50ca7be";
 
 #[test]
 fn every_missing_row_is_noticed() {
@@ -130,6 +130,37 @@ fn rows_that_come_and_go_between_checkpoints_are_never_written() {
     assert!(changes.rows.iter().all(|row| row.value.is_some()), "no row is removed that was never there");
     assert!(!changes.rows.iter().any(|row| row.key[0] == 2 || row.key[0] == 3), "neither lease nor grant");
     assert_eq!(log.machine.state_hash(), hash);
+}
+
+/// Each would be a row more to write and one to take away again, for every release there is.
+#[test]
+fn ends_of_leases_share_rows() {
+    let bounds = Bounds { losses_max: 300, ..Bounds::default() };
+    let mut log = Log::founded_with(Limits::default(), bounds);
+    let mut leases = Vec::new();
+    for counter in 1..=1_000 {
+        let granted = log.granted(counter, try_lock(id(1, counter), "a", 1_000));
+        log.released(counter, "a", granted.grants[0].token);
+        leases.push(granted.lease);
+        if counter == 900 {
+            log.machine.take_changes();
+        }
+    }
+    let ends = |key: &[u8]| key[0] == 8;
+    let rows = log.machine.rows();
+    // A release takes two ages, one for the lock and one for the lease; 128 ages make a row.
+    let written = rows.iter().filter(|(key, _)| ends(key)).count();
+    assert!((300 / 64..=300 / 64 + 2).contains(&written), "{written} rows of 300 ends");
+    let changes = log.machine.take_changes().rows;
+    let changed = changes.iter().filter(|row| ends(&row.key)).count();
+    assert!(changed <= 2 * (100 / 64 + 2), "{changed} rows changed by 100 releases");
+    assert!(changes.iter().any(|row| ends(&row.key) && row.value.is_none()), "the oldest are gone");
+    let copy = StateMachine::from_rows(rows).unwrap();
+    for (at, lease) in leases.into_iter().enumerate() {
+        let end = log.machine.lease_end(lease);
+        assert_eq!(end, (at >= 700).then_some(LossReason::Released), "release {at}");
+        assert_eq!(copy.lease_end(lease), end, "release {at}");
+    }
 }
 
 /// The applier slows down by this number while a snapshot holds the checkpoint.
