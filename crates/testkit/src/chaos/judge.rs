@@ -13,6 +13,7 @@ use super::client::{ClientProcess, Workload};
 use super::coverage::{Cell, Coverage};
 use super::driver::{Carried, Done, tail};
 use super::machine::Patience;
+use super::panics::panics;
 use super::phase::{Phase, Phases};
 use super::resource;
 use super::run::RunOptions;
@@ -189,25 +190,6 @@ fn outage(done: &Done) -> history::Fault {
         begin: done.struck.0,
         end: Some(done.healed.plus_ms(RECOVERY_MS)),
     }
-}
-
-/// Where others' code panics and we contain it: sled's on a checkpoint that a power cut or a fault damaged, or whose disk is gone, and the
-/// checkpoint is built anew; openraft's when two tasks ask at once why a node stops.
-const CONTAINED: [&str; 2] = ["/sled-0.34", "/src/raft/raft_inner.rs"];
-
-/// A panic is a bug, whatever came of it.
-fn panics(folder: &Path) -> Result<Vec<String>> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "log") {
-            let text = String::from_utf8_lossy(&fs::read(&path)?).into_owned();
-            let contained = |line: &str| CONTAINED.iter().any(|place| line.contains(place));
-            let panics = text.lines().filter(|line| line.contains("panicked at") && !contained(line));
-            found.extend(panics.take(3).map(|line| format!("{}: {line}", path.display())));
-        }
-    }
-    Ok(found)
 }
 
 /// How nodes ended up, by what their logs say last.

@@ -23,6 +23,7 @@ pub mod machine;
 pub mod many;
 pub mod net;
 pub mod node;
+mod panics;
 pub mod phase;
 pub mod plan;
 mod recording;

@@ -31,7 +31,7 @@ pub(super) fn check(facts: &Facts<'_>, report: &mut Report) {
     let mut locks: BTreeMap<String, Vec<Placed<'_>>> = BTreeMap::new();
     let granted_at = granted_at(facts, log);
     for ((request, lock), token) in tokens(facts, log) {
-        let Some(place) = place_of(log, request, &lock, token) else { continue };
+        let Some(place) = place_of(facts, log, request, &lock, token) else { continue };
         let placed = Placed { lock: lock.clone(), request, token, place };
         check_alive(log, report, &placed, &granted_at);
         locks.entry(lock).or_default().push(placed);
@@ -94,7 +94,14 @@ fn check_order(mut grants: Vec<Placed<'_>>, report: &mut Report) {
     }
 }
 
-fn place_of<'a>(log: &LogFacts<'a>, request: RequestId, lock: &str, token: u64) -> Option<Place<'a>> {
+/// None: it has none, or this log does not tell.
+fn place_of<'a>(
+    facts: &Facts<'_>,
+    log: &LogFacts<'a>,
+    request: RequestId,
+    lock: &str,
+    token: u64,
+) -> Option<Place<'a>> {
     let mut place: Option<Place<'a>> = None;
     let sends = log.acquires.get(&request)?;
     // An earlier attempt may have taken its place in what was purged from this log.
@@ -118,15 +125,24 @@ fn place_of<'a>(log: &LogFacts<'a>, request: RequestId, lock: &str, token: u64) 
                 place = Some(Place { at, deadline: Some(queued.deadline.0), mode });
             }
             Outcome::Granted(granted) if granted.grants.iter().any(|grant| grant.token.0 == token) => {
-                // One that was cancelled, asks anew and is granted at once has not come from its old place.
+                // One whose wait ended or was cancelled, and that asks anew and is granted at once, has not come from its old
+                // place. An answer that is repeated says nothing of when the wait ended.
+                let over =
+                    place.as_ref().is_some_and(|place| place.deadline.is_some_and(|last| last < applied.entry.now));
+                let over = over && !granted.confirm && granted_by(facts, token, applied)?;
                 let came = |place: &Place<'_>| granted.confirm || !cancelled_between(log, request, place, applied);
-                let kept = place.filter(came);
+                let kept = place.filter(|place| !over && came(place));
                 return kept.or_else(|| (!granted.confirm).then_some(Place { at: *applied, deadline: None, mode }));
             }
             _ => {}
         }
     }
     place
+}
+
+/// Whether a grant was made by this very command, not before it. None: this log does not tell.
+fn granted_by(facts: &Facts<'_>, token: u64, applied: &Applied<'_>) -> Option<bool> {
+    Some(facts.replay.as_ref()?.grant(token)?.index == applied.entry.index)
 }
 
 fn cancelled_between(log: &LogFacts<'_>, request: RequestId, place: &Place<'_>, until: &Applied<'_>) -> bool {
@@ -159,9 +175,11 @@ fn check_alive(log: &LogFacts<'_>, report: &mut Report, placed: &Placed<'_>, gra
 
 #[cfg(test)]
 mod tests {
-    use leasehold_state_machine::{Cancelled, Command, LeaseId, Mode, Outcome};
+    use leasehold_state_machine::{Cancelled, Command, LeaseId, LeaseRequest, Mode, Outcome};
 
-    use super::super::fixture::{Fixture, acquire, acquire_as, cancel, grants, grants_as, normal, queued, request};
+    use super::super::fixture::{
+        Fixture, acquire, acquire_as, cancel, grants, grants_as, normal, queued, request, session,
+    };
     use super::C8;
     use crate::dump::Entry;
 
@@ -209,6 +227,28 @@ mod tests {
         let fixture = fixture.release(40, "a", 1, true).release(50, "a", 2, true);
         let fixture = fixture.entry(55, acquire("a", 2, 2, Some(500)), grants("a", 3)).node(1);
         fixture.waited("a", 3, 0, 45).with_token(2).waited("a", 2, 0, 60).with_token(3).assert_holds(C8);
+    }
+
+    #[test]
+    fn a_later_attempt_after_the_wait_has_a_new_place() {
+        // Under a session: its grants do not say whether they came of a wait.
+        let under = |attempt, wait| {
+            acquire_as("a", 2, attempt, Some(wait), |acquire| {
+                acquire.lease = LeaseRequest::Session { session: session() }
+            })
+        };
+        let fixture = Fixture::default().founded().open(5).acquire(10, "a", 1, None, grants("a", 1));
+        let fixture = fixture.entry(20, under(1, 100), queued(0, 120)).tick(200).acquire(
+            210,
+            "a",
+            3,
+            Some(900),
+            queued(0, 1_110),
+        );
+        let fixture = fixture.release(220, "a", 1, true).release(230, "a", 2, true);
+        let granted = grants_as("a", 3, Mode::Exclusive, session(), 765);
+        let fixture = fixture.entry(240, under(2, 100), granted).node(1);
+        fixture.waited("a", 3, 0, 225).with_token(2).assert_holds_in_a_true_log(C8);
     }
 
     #[test]

@@ -67,14 +67,25 @@ impl Log {
             }
             Record::Purge(through) => {
                 let rest = self.entries.split_off(&(through.index() + 1));
-                self.archive.append(&mut self.entries);
-                self.entries = rest;
+                let mut purged = std::mem::replace(&mut self.entries, rest);
+                purged.split_off(&(self.committed_through(&purged, *through) + 1));
+                self.archive.append(&mut purged);
                 self.state.purged = Some(*through);
                 self.state.last = self.state.last.max(Some(*through));
             }
             Record::Vote(vote) => self.state.vote = Some(*vote),
             Record::Commit(through) => self.state.committed = Some(*through),
         }
+    }
+}
+
+impl Log {
+    /// Up to where entries that are purged are the cluster's: a snapshot also goes over what an earlier leader left here and
+    /// nobody committed.
+    fn committed_through(&self, purged: &BTreeMap<u64, (StoredLogId, StoredPayload)>, through: StoredLogId) -> u64 {
+        let has = |id: &StoredLogId| purged.get(&id.index()).is_some_and(|(found, _)| found == id);
+        let known = [Some(through), self.state.committed].into_iter().flatten().filter(has);
+        known.map(StoredLogId::index).max().unwrap_or(0)
     }
 }
 

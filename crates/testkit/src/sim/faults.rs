@@ -80,6 +80,23 @@ impl SimFault {
         matches!(self, Self::Kill | Self::PowerCut | Self::KillAll | Self::PowerCutAll)
     }
 
+    /// For how long, in ms, a stream may stand still after a fault that loses messages without an end of their connection: the
+    /// simulated TCP does not send them again, so a keep-alive has to notice. Nodes send one each second and wait two for an
+    /// answer, clients each five and wait three.
+    pub(super) fn noticed_after_ms(self) -> u64 {
+        match self {
+            Self::Isolate | Self::Deaf | Self::Mute | Self::Bridge => 3_000,
+            Self::PowerCut | Self::PowerCutAll | Self::Loss | Self::ClientCut => 8_000,
+            Self::Kill
+            | Self::KillAll
+            | Self::Delay
+            | Self::Slow
+            | Self::SlowDisk
+            | Self::FailingDisk
+            | Self::ClientKill => 0,
+        }
+    }
+
     /// How often it is drawn, beside the others.
     fn weight(self) -> u32 {
         match self {

@@ -480,7 +480,10 @@ impl Run<'_> {
         cells
     }
 
-    fn judge(&mut self, history: History, nodes: Vec<NodeLog>, ending: &Ending) {
+    fn judge(&mut self, mut history: History, nodes: Vec<NodeLog>, ending: &Ending) {
+        for (hit, fault) in self.hits.iter().zip(&mut history.faults) {
+            fault.end = fault.end.map(|end| end.plus_ms(hit.fault.noticed_after_ms()));
+        }
         // What the nodes came to while they ran is what their logs come to.
         for log in &nodes {
             for entry in log.committed() {
