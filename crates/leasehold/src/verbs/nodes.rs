@@ -107,6 +107,8 @@ impl Nodes {
             .stdin(Stdio::null())
             .stdout(log.try_clone().map_err(failed)?)
             .stderr(log)
+            // Signals of the terminal are for the one who started them, who ends them in order.
+            .process_group(0)
             .kill_on_drop(true)
             .spawn()
             .map_err(failed)?;

@@ -32,6 +32,7 @@ pub(super) enum Phase {
 
 /// What a caller does next.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly all are sends; a box would be one more allocation for each")]
 pub(super) enum Step {
     /// Sends this, and waits for its answer.
     Send(Operation),

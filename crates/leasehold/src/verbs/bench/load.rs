@@ -16,7 +16,7 @@ use super::holder::Holder;
 use super::lane::Lane;
 use super::record::Record;
 use super::schedule::{Schedule, Stop};
-use super::session_batch::{BATCH, SessionBatch, SessionPlan};
+use super::session_batch::{SessionBatch, SessionPlan, batch_size};
 use super::worker::{Common, Contended, Habit, Worker};
 use crate::exit::{Exit, Failure};
 
@@ -185,7 +185,8 @@ fn callers(plan: &Plan, now: Moment) -> Vec<Box<dyn Caller>> {
 }
 
 fn session_batches(plan: &Plan, sessions: usize, every: Duration) -> Vec<Box<dyn Caller>> {
-    let batches = sessions.div_ceil(BATCH);
+    let size = batch_size(sessions, plan.connections);
+    let batches = sessions.div_ceil(size);
     let shared = Arc::new(SessionPlan {
         namespace: plan.namespace.clone(),
         ttl_ms: millis(plan.ttl),
@@ -194,7 +195,7 @@ fn session_batches(plan: &Plan, sessions: usize, every: Duration) -> Vec<Box<dyn
         opened: AtomicUsize::new(0),
     });
     let batch = |number: usize| {
-        let count = BATCH.min(sessions - number * BATCH);
+        let count = size.min(sessions - number * size);
         Box::new(SessionBatch::new(&shared, number, count)) as Box<dyn Caller>
     };
     (0..batches).map(batch).collect()

@@ -117,7 +117,12 @@ async fn until_signalled(stop: &Stop, work: impl Future<Output = Result<Exit, Fa
     stop.ask();
     let code = Exit::Of(signals::exit_code(first));
     tokio::select! {
-        ended = &mut work => ended.map(|_| code),
+        ended = &mut work => {
+            if let Err(failure) = ended {
+                note(&format!("leasehold: {}", failure.message));
+            }
+            Ok(code)
+        }
         _ = signals.next() => Ok(code),
     }
 }

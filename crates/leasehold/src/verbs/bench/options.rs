@@ -91,7 +91,7 @@ pub(crate) struct LocksArgs {
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct SessionsArgs {
-    /// Sessions to keep alive; --callers is not used: 500 sessions are renewed by one message
+    /// Sessions to keep alive; --callers is not used: up to 500 sessions are renewed by one message
     #[arg(long, default_value_t = 1_000, value_name = "N", value_parser = at_most(SESSIONS_MAX))]
     pub(super) sessions: usize,
     /// Between two renewals of a session (default: a third of --ttl)

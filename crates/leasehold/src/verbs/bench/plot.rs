@@ -35,18 +35,61 @@ pub(super) struct Plot {
     pub(super) latencies: Vec<Line>,
 }
 
-/// A panel: where it stands, and what its greatest values are. Both axes begin at zero.
+/// A panel: where it stands, and what its axes go to.
 struct Panel {
     top: f64,
     x_max: f64,
-    y_max: f64,
+    scale: Scale,
+}
+
+/// The upright axis.
+#[derive(Debug, Clone, Copy)]
+enum Scale {
+    /// From zero to this.
+    Linear(f64),
+    /// From one power of ten to another.
+    Decades(i32, i32),
+}
+
+/// Latencies below this, in ms, are drawn as this.
+const LATENCY_MS_MIN: f64 = 0.01;
+
+fn greatest(lines: &[Line], value: fn(&(f64, f64)) -> f64) -> f64 {
+    lines.iter().flat_map(|line| &line.points).map(value).fold(0.0, f64::max)
+}
+
+impl Scale {
+    fn linear(lines: &[Line]) -> Self {
+        Self::Linear(greatest(lines, |point| point.1).max(1e-9) * 1.05)
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "latencies span a few powers of ten")]
+    fn decades(lines: &[Line]) -> Self {
+        let values = || lines.iter().flat_map(|line| &line.points).map(|point| point.1.max(LATENCY_MS_MIN).log10());
+        let (low, high) = (values().fold(0.0, f64::min).floor() as i32, values().fold(0.0, f64::max).ceil() as i32);
+        Self::Decades(low, high.max(low + 1))
+    }
+
+    /// Where a value lies: 0 below, 1 above.
+    fn share(self, value: f64) -> f64 {
+        match self {
+            Self::Linear(max) => value / max,
+            Self::Decades(low, high) => (value.max(LATENCY_MS_MIN).log10() - f64::from(low)) / f64::from(high - low),
+        }
+    }
+
+    /// Values with a line across the panel.
+    fn ticks(self) -> Vec<f64> {
+        match self {
+            Self::Linear(max) => (0..=GRID).map(|step| max * f64::from(step) / f64::from(GRID)).collect(),
+            Self::Decades(low, high) => (low..=high).map(|power| 10_f64.powi(power)).collect(),
+        }
+    }
 }
 
 impl Panel {
-    fn of(top: f64, lines: &[Line]) -> Self {
-        let greatest =
-            |value: fn(&(f64, f64)) -> f64| lines.iter().flat_map(|line| &line.points).map(value).fold(0.0, f64::max);
-        Self { top, x_max: greatest(|point| point.0).max(1e-9), y_max: greatest(|point| point.1).max(1e-9) * 1.05 }
+    fn of(top: f64, lines: &[Line], scale: Scale) -> Self {
+        Self { top, x_max: greatest(lines, |point| point.0).max(1e-9), scale }
     }
 
     fn x(&self, value: f64) -> f64 {
@@ -54,7 +97,7 @@ impl Panel {
     }
 
     fn y(&self, value: f64) -> f64 {
-        self.top + PANEL * (1.0 - value / self.y_max)
+        self.top + PANEL * (1.0 - self.scale.share(value))
     }
 
     fn text(svg: &mut String, (x, y): (f64, f64), anchor: &str, text: &str) {
@@ -64,11 +107,10 @@ impl Panel {
     }
 
     fn draw(&self, svg: &mut String, lines: &[Line], unit: &str, ticks: &[(f64, String)]) {
-        for step in 0..=GRID {
-            let value = self.y_max * f64::from(step) / f64::from(GRID);
+        for value in self.scale.ticks() {
             let y = self.y(value);
             let _ = writeln!(svg, r##"<path d="M{LEFT} {y:.1}H{:.1}" stroke="#ddd"/>"##, WIDTH - RIGHT);
-            let digits = if self.y_max < 20.0 { 2 } else { 0 };
+            let digits = if value < 20.0 && value != 0.0 { 2 } else { 0 };
             Self::text(svg, (LEFT - 6.0, y + 4.0), "end", &format!("{value:.digits$}"));
         }
         for (value, name) in ticks {
@@ -98,13 +140,13 @@ impl Plot {
              font-size=\"12\">\n<rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n"
         );
         Panel::text(&mut svg, (LEFT, 20.0), "start", &self.title);
-        let above = Panel::of(TOP, &self.throughput);
+        let above = Panel::of(TOP, &self.throughput, Scale::linear(&self.throughput));
         let ticks = (0..=GRID).map(|step| {
             let value = above.x_max * f64::from(step) / f64::from(GRID);
             (value, if step == GRID { format!("{value:.1} {}", self.over) } else { format!("{value:.1}") })
         });
         above.draw(&mut svg, &self.throughput, &self.unit, &ticks.collect::<Vec<_>>());
-        let below = Panel::of(TOP + PANEL + GAP, &self.latencies);
+        let below = Panel::of(TOP + PANEL + GAP, &self.latencies, Scale::decades(&self.latencies));
         let names = percentile_names().into_iter().enumerate();
         let ticks: Vec<_> = names.map(|(number, name)| (number as f64, name)).collect();
         below.draw(&mut svg, &self.latencies, "latency, ms", &ticks);
@@ -134,9 +176,17 @@ mod tests {
         };
         let svg = plot.svg();
         assert!(svg.contains("a&lt;b") && !svg.contains("a<b"), "{svg}");
-        let panel = Panel::of(TOP, &plot.throughput);
+        let panel = Panel::of(TOP, &plot.throughput, Scale::linear(&plot.throughput));
         assert!((panel.x(2.0) - (WIDTH - RIGHT)).abs() < 1e-6 && panel.y(10.0) > TOP && panel.y(0.0) <= TOP + PANEL);
         assert!(svg.contains(&format!("points=\"{:.1},{:.1} ", panel.x(0.0), panel.y(0.0))), "{svg}");
+    }
+
+    #[test]
+    fn latencies_have_powers_of_ten_around_them() {
+        let line = Line { name: String::new(), points: vec![(0.0, 0.0), (1.0, 0.5), (2.0, 230.0)] };
+        let scale = Scale::decades(&[line]);
+        assert!(matches!(scale, Scale::Decades(-2, 3)), "{scale:?}");
+        assert!(scale.share(0.0).abs() < 1e-9 && (scale.share(1_000.0) - 1.0).abs() < 1e-9);
     }
 
     #[test]

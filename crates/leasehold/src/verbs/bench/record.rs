@@ -1,6 +1,7 @@
 //! What one run counts: latencies, work over time, errors.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
@@ -120,12 +121,11 @@ impl Record {
     }
 
     fn histogram(&mut self, measure: Measure) -> Option<&mut Histogram<u64>> {
-        if !self.latencies.contains_key(&measure) {
+        match self.latencies.entry(measure) {
+            Entry::Occupied(histogram) => Some(histogram.into_mut()),
             // The bounds are constants that a histogram can have.
-            let histogram = Histogram::new_with_bounds(1, LATENCY_US_MAX, DIGITS).ok()?;
-            self.latencies.insert(measure, histogram);
+            Entry::Vacant(place) => Some(place.insert(Histogram::new_with_bounds(1, LATENCY_US_MAX, DIGITS).ok()?)),
         }
-        self.latencies.get_mut(&measure)
     }
 
     /// Takes the counts of another connection, or of another round, in.

@@ -12,8 +12,10 @@ use leasehold_proto::v1::{RenewLease, RenewRequest, RenewResponse};
 use super::caller::{Caller, Context, Phase, Step, close_lease, open_session, session_id, unexpected};
 use super::record::Measure;
 
-/// Sessions that one message renews.
-pub(super) const BATCH: usize = 500;
+/// Most sessions that one message renews.
+const BATCH_MAX: usize = 500;
+/// Batches of a connection, where there are too few sessions to fill larger ones.
+const BATCHES_PER_CONNECTION: usize = 4;
 /// How often a caller that has nothing due looks whether the run is to end.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
@@ -27,6 +29,11 @@ pub(super) struct SessionPlan {
     /// Batches in all, and those whose sessions are all open.
     pub(super) batches: usize,
     pub(super) opened: AtomicUsize,
+}
+
+/// How many sessions a batch has.
+pub(super) fn batch_size(sessions: usize, connections: usize) -> usize {
+    sessions.div_ceil(BATCHES_PER_CONNECTION * connections.max(1)).clamp(1, BATCH_MAX)
 }
 
 pub(super) struct SessionBatch {

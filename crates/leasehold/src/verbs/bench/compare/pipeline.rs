@@ -20,6 +20,9 @@ const DRAIN_MAX: Duration = Duration::from_secs(30);
 
 /// How a system speaks.
 pub(super) trait Dialect: Send + 'static {
+    /// What is sent last.
+    const FAREWELL: &'static [u8] = &[];
+
     fn write(&mut self, request: Request, seat: &Seat, out: &mut Vec<u8>);
     /// The reply to a request, once all of it is there. An error is something that the system refuses, in its words.
     fn read(&mut self, request: Request, input: &mut BytesMut) -> Result<Option<Reply>, String>;
@@ -91,5 +94,8 @@ async fn converse<D: Dialect>(line: Line<D>, mut seats: Vec<Seat>, schedule: Sch
             }
         }
     }
+    // The server may close it as it likes now.
+    let _ = stream.write_all(D::FAREWELL).await;
+    let _ = stream.shutdown().await;
     Ok(record)
 }

@@ -34,7 +34,9 @@ impl Processes {
         let failed = |error: std::io::Error| unavailable(&format!("{name} does not start: {error}"));
         let log = folder.join(format!("{name}.log"));
         let file = File::create(&log).map_err(failed)?;
-        command.stdin(Stdio::null()).stdout(file.try_clone().map_err(failed)?).stderr(file).kill_on_drop(true);
+        command.stdin(Stdio::null()).stdout(file.try_clone().map_err(failed)?).stderr(file);
+        // Signals of the terminal are for the one who started it, who ends it in order.
+        command.process_group(0).kill_on_drop(true);
         let child = command.spawn().map_err(failed)?;
         self.0.push(Process { name: name.to_owned(), child, log });
         Ok(())

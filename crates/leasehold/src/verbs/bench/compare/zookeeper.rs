@@ -28,7 +28,8 @@ const CALL_MAX: Duration = Duration::from_secs(5);
 const SESSION_MS_MAX: u64 = 86_400_000;
 const CREATE: i32 = 1;
 const DELETE: i32 = 2;
-const CLOSE: i32 = -11;
+/// Ends a session, and the ephemeral nodes under it: 8 bytes, request number 1, kind -11.
+const CLOSE: [u8; 12] = [0, 0, 0, 8, 0, 0, 0, 1, 0xff, 0xff, 0xff, 0xf5];
 const EPHEMERAL: i32 = 1;
 const NO_NODE: i32 = -101;
 const NODE_EXISTS: i32 = -110;
@@ -123,11 +124,8 @@ impl Zookeeper {
         }
         let schedule = Schedule::begin(&clock, job.warm_up, job.length, stop);
         let ended = pipeline::drive(lines, floor.seats(job), &schedule).await;
-        let mut out = Vec::new();
-        header(1, CLOSE, &mut out);
-        finish(&mut out);
         // Its nodes end with the session, this way or when its time is over.
-        let _closed = call(&mut holder, &out).await;
+        let _closed = call(&mut holder, &CLOSE).await;
         ended
     }
 }
@@ -245,6 +243,8 @@ struct Jute {
 }
 
 impl Dialect for Jute {
+    const FAREWELL: &'static [u8] = &CLOSE;
+
     fn write(&mut self, request: Request, seat: &Seat, out: &mut Vec<u8>) {
         self.xid = self.xid.checked_add(1).unwrap_or(1);
         match request {
