@@ -24,6 +24,7 @@ enum Doing {
 pub(super) struct Expirer {
     common: Arc<Common>,
     name: String,
+    ttl_ms: u64,
     ids: RequestIds,
     doing: Doing,
     token: u64,
@@ -32,10 +33,11 @@ pub(super) struct Expirer {
 }
 
 impl Expirer {
-    pub(super) fn new(common: &Arc<Common>, number: usize) -> Self {
+    pub(super) fn new(common: &Arc<Common>, number: usize, ttl_ms: u64) -> Self {
         Self {
             common: Arc::clone(common),
             name: format!("{}expiry-{number}", common.prefix),
+            ttl_ms,
             ids: RequestIds::new(),
             doing: Doing::Nothing,
             token: 0,
@@ -53,7 +55,7 @@ impl Expirer {
             Doing::Releasing => release(&common.namespace, &self.name, self.token),
             Doing::Waiting | Doing::Nothing => {
                 let names = std::slice::from_ref(&self.name);
-                let request = acquire(&common.namespace, names, Under::OwnLease(common.ttl_ms), Some(WAIT_MS));
+                let request = acquire(&common.namespace, names, Under::OwnLease(self.ttl_ms), Some(WAIT_MS));
                 self.ids.mark(request)
             }
         }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
+use leasehold_client::TTL_DEFAULT;
 use leasehold_client::clock::{Clock, Moment};
 use leasehold_platform::random;
 use rand::Rng;
@@ -159,7 +160,7 @@ fn callers(plan: &Plan, now: Moment) -> Vec<Box<dyn Caller>> {
     };
     let common = Arc::new(Common {
         namespace: plan.namespace.clone(),
-        ttl_ms: millis(plan.ttl),
+        ttl_ms: millis(if let Workload::Expiry { .. } = plan.workload { TTL_DEFAULT } else { plan.ttl }),
         session_ttl_ms: millis(plan.warm_up + plan.length + SESSION_SPARE),
         contended: contended.into_iter().map(Contended::new).collect(),
         busy,
@@ -177,7 +178,8 @@ fn callers(plan: &Plan, now: Moment) -> Vec<Box<dyn Caller>> {
         Workload::TryBusy { .. } => holder().chain(workers(Habit::Busy, plan.callers)).collect(),
         Workload::Mixed { .. } => holder().chain(workers(Habit::Mixed, plan.callers)).collect(),
         Workload::Expiry { background } => {
-            let expirers = (0..plan.callers).map(|number| Box::new(Expirer::new(&common, number)) as Box<dyn Caller>);
+            let expirers = (0..plan.callers)
+                .map(|number| Box::new(Expirer::new(&common, number, millis(plan.ttl))) as Box<dyn Caller>);
             expirers.chain(workers(Habit::Background, background)).collect()
         }
         Workload::Sessions { sessions, every } => session_batches(plan, sessions, every),

@@ -207,10 +207,10 @@ mod tests {
     #[test]
     fn records_of_connections_add_up() {
         let (mut one, start) = second();
-        let (mut other, _) = second();
+        let (mut other, other_start) = second();
         one.worked(2, start);
-        other.worked(3, start.after(Duration::from_nanos(1)));
-        other.took(Measure::Release, Duration::from_secs(3_600), start.after(Duration::from_nanos(1)));
+        other.worked(3, other_start);
+        other.took(Measure::Release, Duration::from_secs(3_600), other_start);
         one.error("UNAVAILABLE");
         other.error("UNAVAILABLE");
         other.lost = 1;
