@@ -90,6 +90,20 @@ fn a_signal_ends_it_early_and_what_it_held_is_given_back() {
 }
 
 #[test]
+fn a_node_that_cannot_be_reached_is_told_and_the_others_are_measured() {
+    let server = Server::start();
+    let endpoints = format!("127.0.0.1:1,{}", server.endpoint);
+    let mut command = leasehold();
+    command.args(["bench", "uncontended", "--endpoints", &endpoints, "--callers", "4", "--connections", "2"]);
+    command.args(["--seconds", "1", "--warm-up", "0s", "-o", "json"]);
+    let run = run(&mut command);
+    assert_eq!(run.code, 0, "{run:?}");
+    assert_eq!(run.json()["errors"], serde_json::json!({ "connect: 127.0.0.1:1": 1 }), "{run:?}");
+    assert!(run.stderr.contains("connect: 127.0.0.1:1, 1 times"), "{run:?}");
+    assert_nothing_is_left(&server);
+}
+
+#[test]
 fn nodes_that_it_starts_are_ended_with_it() {
     let mut command = leasehold();
     command.args([

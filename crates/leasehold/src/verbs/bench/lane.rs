@@ -24,9 +24,9 @@ const REDIAL_AFTER: Duration = Duration::from_millis(100);
 
 pub(super) struct Lane {
     /// Where it connects: another one of them after each failure.
-    pub(super) addresses: Vec<String>,
-    pub(super) at: usize,
-    pub(super) bound: Duration,
+    addresses: Vec<String>,
+    at: usize,
+    bound: Duration,
     pub(super) channel: Channel,
     link: Option<Link>,
     pub(super) callers: Vec<Box<dyn Caller>>,
@@ -46,26 +46,29 @@ struct Round<'a> {
 }
 
 impl Lane {
-    /// Connects to the address with this number, or to the next one that can be reached.
+    /// Connects to the address with this number, or to the next one that can be reached; those that cannot are counted as errors.
     pub(super) async fn open(
         addresses: &[String],
         number: usize,
         unary: bool,
         bound: Duration,
     ) -> Result<Self, String> {
-        let at = number % addresses.len().max(1);
-        let address = addresses.get(at).ok_or("there is no address")?;
-        let channel = dial(address, bound).await?;
-        let link = if unary { None } else { Some(Link::open(channel.clone(), bound).await?) };
-        Ok(Self {
-            addresses: addresses.to_vec(),
-            at,
-            bound,
-            channel,
-            link,
-            callers: Vec::new(),
-            record: Record::default(),
-        })
+        let mut record = Record::default();
+        let mut problem = "there is no address".to_owned();
+        for turn in 0..addresses.len() {
+            let at = (number + turn) % addresses.len();
+            match connect(&addresses[at], unary, bound).await {
+                Ok((channel, link)) => {
+                    let (addresses, callers) = (addresses.to_vec(), Vec::new());
+                    return Ok(Self { addresses, at, bound, channel, link, callers, record });
+                }
+                Err(error) => {
+                    record.error(&format!("connect: {}", addresses[at]));
+                    problem = error;
+                }
+            }
+        }
+        Err(problem)
     }
 
     /// Lets every caller go through a phase, on the stream.
@@ -132,21 +135,24 @@ impl Lane {
     async fn reopen(&mut self, schedule: &Schedule, deadline: Moment) -> Result<(), String> {
         loop {
             self.at = (self.at + 1) % self.addresses.len();
-            let opened = async {
-                let channel = dial(&self.addresses[self.at], self.bound).await?;
-                Ok::<_, String>((Link::open(channel.clone(), self.bound).await?, channel))
-            };
-            match opened.await {
-                Ok((link, channel)) => {
-                    (self.link, self.channel) = (Some(link), channel);
+            match connect(&self.addresses[self.at], false, self.bound).await {
+                Ok((channel, link)) => {
+                    (self.link, self.channel) = (link, channel);
                     return Ok(());
                 }
                 Err(error) if schedule.clock.now() > deadline => return Err(error),
-                Err(_) => self.record.error("connect"),
+                Err(_) => self.record.error(&format!("connect: {}", self.addresses[self.at])),
             }
             tokio::time::sleep(REDIAL_AFTER).await;
         }
     }
+}
+
+/// A connection, and the stream on it unless calls are unary.
+async fn connect(address: &str, unary: bool, bound: Duration) -> Result<(Channel, Option<Link>), String> {
+    let channel = dial(address, bound).await?;
+    let link = if unary { None } else { Some(Link::open(channel.clone(), bound).await?) };
+    Ok((channel, link))
 }
 
 impl Round<'_> {

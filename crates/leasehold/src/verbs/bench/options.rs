@@ -23,6 +23,8 @@ const SESSIONS_MAX: usize = 1_000_000;
 const LOCKS_MAX: usize = 1_000;
 /// Longest run.
 const LENGTH_MAX: Duration = Duration::from_secs(12 * 60 * 60);
+/// Longest warm-up: with the longest run less than a session may live.
+const WARM_UP_MAX: Duration = Duration::from_secs(60 * 60);
 /// Shortest run.
 const LENGTH_MIN: Duration = Duration::from_millis(100);
 
@@ -68,7 +70,7 @@ pub(crate) struct LoadArgs {
     #[arg(long, default_value = "5", value_name = "S", value_parser = seconds)]
     pub(super) seconds: Duration,
     /// Load before that, which does not count
-    #[arg(long, default_value = "1s", value_parser = duration, value_name = "DUR")]
+    #[arg(long, default_value = "1s", value_parser = warm_up, value_name = "DUR")]
     pub(super) warm_up: Duration,
     /// Time to live of a lease or session (default: 30s; sessions 10s, expiry 1s)
     #[arg(long, value_parser = duration, value_name = "DUR")]
@@ -126,6 +128,12 @@ pub(super) fn seconds(text: &str) -> Result<Duration, String> {
         return Ok(length);
     }
     Err(format!("{text} is not between {} and {}", LENGTH_MIN.as_secs_f64(), LENGTH_MAX.as_secs()))
+}
+
+/// Parses the length of a warm-up.
+pub(super) fn warm_up(text: &str) -> Result<Duration, String> {
+    let length = duration(text)?;
+    if length <= WARM_UP_MAX { Ok(length) } else { Err(format!("{length:?} is above {WARM_UP_MAX:?}")) }
 }
 
 impl LoadArgs {
@@ -216,6 +224,7 @@ mod tests {
             ("uncontended --connections 2000", "'--connections <N>': 2000 is not between 1 and 1024"),
             ("uncontended --seconds 0", "'--seconds <S>': 0 is not between 0.1 and 43200"),
             ("uncontended --seconds many", "\"many\" is not a number of seconds"),
+            ("uncontended --warm-up 2h", "'--warm-up <DUR>': 7200s is above 3600s"),
             ("contended --locks 1001", "'--locks <N>': 1001 is not between 1 and 1000"),
             ("uncontended --callers 9000 --connections 2", "--callers: 9000 on 2 connections are more than 4096"),
             ("sessions --ttl 3s --every 3s", "--every: 3s is not above zero and below --ttl (3s)"),

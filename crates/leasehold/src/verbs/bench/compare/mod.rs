@@ -8,7 +8,7 @@ use leasehold_client::clock::Clock;
 
 use super::connection::Target;
 use super::load::Workload;
-use super::options::{self, CALLERS_MAX, CONNECTIONS_MAX, at_most, seconds};
+use super::options::{self, CALLERS_MAX, CONNECTIONS_MAX, at_most, seconds, warm_up};
 use super::record::Record;
 use super::schedule::Stop;
 use crate::cli::{OutputArgs, duration};
@@ -71,7 +71,7 @@ pub(crate) struct CompareArgs {
     #[arg(long, default_value = "5", value_name = "S", value_parser = seconds)]
     seconds: Duration,
     /// Load before each round, which does not count
-    #[arg(long, default_value = "1s", value_parser = duration, value_name = "DUR")]
+    #[arg(long, default_value = "1s", value_parser = warm_up, value_name = "DUR")]
     warm_up: Duration,
     /// Rounds, each with all systems in turn
     #[arg(long, default_value_t = 5, value_name = "N", value_parser = at_most(ROUNDS_MAX))]
@@ -259,6 +259,9 @@ async fn compare(args: &CompareArgs, contenders: &mut [Contender], stop: &Stop) 
     for pass in 0..TRIAL_PASSES {
         for contender in &mut *contenders {
             for (place, connections) in args.connections.iter().enumerate() {
+                if stop.is_asked() {
+                    return Ok(());
+                }
                 let job = job(*connections, TRIAL_WARM_UP, TRIAL.min(args.seconds));
                 let rate = contender.system.measure(&job, stop).await?.throughput();
                 if pass == 0 {
