@@ -226,6 +226,9 @@ pub(super) async fn run(args: CompareArgs) -> Result<Exit, Failure> {
     let mut contenders = Vec::new();
     let ended = super::until_signalled(&stop, async {
         for peer in std::iter::once(None).chain(args.peers.iter().copied().map(Some)) {
+            if stop.is_asked() {
+                return Ok(Exit::Ok);
+            }
             let system = System::start(peer, folder.path()).await?;
             let about = system.about(args.workload);
             note(&format!("leasehold: {} {} runs", about.name, about.version));
