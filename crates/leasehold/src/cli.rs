@@ -11,9 +11,9 @@ use crate::output::Format;
 use crate::reaper::{LaunchArgs, ReaperArgs};
 use crate::serve::ServeArgs;
 use crate::verbs::{
-    AcquireArgs, CheckArgs, CompletionsArgs, ConvertArgs, DebugLogArgs, DemoArgs, ElectArgs, ForceReleaseArgs, GetArgs,
-    KeepAliveArgs, LockArgs, LsArgs, ManArgs, ObserveArgs, RaiseLevelArgs, ReleaseArgs, RenewArgs, SessionArgs,
-    SessionLsArgs, SessionOpenArgs, SetValueArgs, StatusArgs, WatchArgs,
+    AcquireArgs, BenchVerb, CheckArgs, CompletionsArgs, ConvertArgs, DebugLogArgs, DemoArgs, ElectArgs,
+    ForceReleaseArgs, GetArgs, KeepAliveArgs, LockArgs, LsArgs, ManArgs, ObserveArgs, RaiseLevelArgs, ReleaseArgs,
+    RenewArgs, SessionArgs, SessionLsArgs, SessionOpenArgs, SetValueArgs, StatusArgs, WatchArgs,
 };
 
 /// A Raft-replicated lock service: named locks, leases, fencing tokens.
@@ -78,6 +78,9 @@ pub(crate) enum Verb {
     /// Sessions: one keep-alive for many locks
     #[command(subcommand)]
     Session(SessionVerb),
+    /// Measure a cluster under load, or beside other systems
+    #[command(subcommand)]
+    Bench(BenchVerb),
     /// Look inside a node's data
     #[command(subcommand)]
     Debug(DebugVerb),

@@ -18,7 +18,7 @@ fn help_and_version_are_data() {
         assert_eq!(run.code, 0);
         assert!(run.stdout.contains("leasehold"), "{run:?}");
     }
-    let verbs = "acquire check cluster completions convert debug demo dev elect force-release get lock ls man observe \
+    let verbs = "acquire bench check cluster completions convert debug demo dev elect force-release get lock ls man observe \
                  release renew serve session set-value watch";
     let listed = run(leasehold().arg("--help")).stdout;
     for verb in verbs.split_whitespace() {
@@ -51,10 +51,10 @@ fn without_a_cluster_every_verb_says_unavailable_in_time() {
                  | elect a -- true | convert a 1 --to shared | force-release a 1 --reason x | set-value a 1 v --version 0 \
                  | watch | observe a | session open | session ls | session close 00000000000000010000000000000001 \
                  | session get 00000000000000010000000000000001 | session keep-alive 00000000000000010000000000000001 \
-                 | cluster status | cluster raise-level";
+                 | cluster status | cluster raise-level | bench uncontended | bench contended --locks 2";
     for verb in verbs.split('|') {
         let verb: Vec<&str> = verb.split_whitespace().collect();
-        let (name, rest) = verb.split_at(if ["cluster", "session"].contains(&verb[0]) { 2 } else { 1 });
+        let (name, rest) = verb.split_at(if ["bench", "cluster", "session"].contains(&verb[0]) { 2 } else { 1 });
         let clock = Clock::system();
         let start = clock.now();
         let run = run(leasehold().args(name).args(["--endpoints", NOBODY, "--timeout", "300ms"]).args(rest));

@@ -9,6 +9,7 @@ use crate::exit::{Exit, Failure};
 
 mod acquire;
 mod acquisition;
+mod bench;
 mod check;
 mod cluster;
 mod convert;
@@ -21,6 +22,7 @@ mod lock;
 mod locks;
 mod ls;
 mod manual;
+mod nodes;
 mod observe;
 mod release;
 mod renew;
@@ -30,6 +32,7 @@ mod signals;
 mod watch;
 
 pub(crate) use acquire::AcquireArgs;
+pub(crate) use bench::BenchVerb;
 pub(crate) use check::CheckArgs;
 pub(crate) use cluster::{RaiseLevelArgs, StatusArgs};
 pub(crate) use convert::ConvertArgs;
@@ -74,6 +77,7 @@ pub(crate) async fn run(verb: Verb) -> Result<Exit, Failure> {
         Verb::Cluster(ClusterVerb::Status(args)) => cluster::status(args).await,
         Verb::Cluster(ClusterVerb::RaiseLevel(args)) => cluster::raise_level(args).await,
         Verb::Demo(args) => demo::run(args).await,
+        Verb::Bench(verb) => bench::run(verb).await,
         Verb::Debug(DebugVerb::Log(args)) => debug::log(&args),
         Verb::Completions(args) => manual::completions(&args),
         Verb::Man(args) => manual::man(&args),

@@ -3,14 +3,14 @@
 use std::future::Future;
 use std::time::Duration;
 
+use super::nodes::{Nodes, Place};
 use super::signals::{self, Signals};
+use crate::config::STORE_READY;
 use crate::exit::{Exit, Failure};
 use crate::output::{data, note};
 
-mod nodes;
 mod story;
 
-use nodes::Nodes;
 use story::Story;
 
 #[derive(Debug, clap::Args)]
@@ -26,9 +26,12 @@ pub(crate) struct DemoArgs {
 /// How long one step may take before the demonstration has failed.
 const STEP_MAX: Duration = Duration::from_secs(30);
 
+/// The nodes have a Dapr store, for those who go on playing with them.
+const PLACE: Place<'_> = Place { prefix: "leasehold-demo-", parent: None, flags: &["--dapr-store", STORE_READY] };
+
 pub(super) async fn run(args: DemoArgs) -> Result<Exit, Failure> {
     let mut signals = Signals::listen()?;
-    let mut nodes = Nodes::prepare(args.nodes)?;
+    let mut nodes = Nodes::prepare(args.nodes, PLACE)?;
     let ended = tokio::select! {
         told = play(&mut nodes, args.exit) => told,
         signal = signals.next() => Ok(Exit::Of(signals::exit_code(signal))),

@@ -6,8 +6,8 @@ use leasehold_client::clock::{Clock, Moment};
 use leasehold_client::{Client, ClientOptions, Guard, LockInfo, StatusResponse, Token, TryAcquire, cluster_status};
 use tokio::task::JoinHandle;
 
+use super::super::nodes::Nodes;
 use super::in_time;
-use super::nodes::Nodes;
 use crate::exit::Failure;
 use crate::output::data;
 

@@ -1,4 +1,4 @@
-//! The server processes of a demonstration.
+//! Server processes of this very binary, on loopback, with temporary data: of a demonstration, of a measurement.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -9,14 +9,25 @@ use std::process::Stdio;
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
-use crate::config::STORE_READY;
 use crate::exit::Failure;
+
+/// Where nodes live, and what they are told beside that.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place<'a> {
+    /// Begins the name of their folder.
+    pub(super) prefix: &'a str,
+    /// The folder that theirs is made in; none: the one for temporary files.
+    pub(super) parent: Option<&'a Path>,
+    /// More flags of `leasehold serve`.
+    pub(super) flags: &'a [&'a str],
+}
 
 /// All nodes, their data in one temporary folder. Dropping it kills them.
 #[derive(Debug)]
 pub(super) struct Nodes {
     program: PathBuf,
     folder: TempDir,
+    flags: Vec<String>,
     nodes: Vec<Node>,
 }
 
@@ -31,13 +42,14 @@ struct Node {
 
 impl Nodes {
     /// Chooses folder and ports; starts nothing.
-    pub(super) fn prepare(count: u64) -> Result<Self, Failure> {
+    pub(super) fn prepare(count: u64, place: Place<'_>) -> Result<Self, Failure> {
         let failed = |what: &str, error: io::Error| Failure::internal(format!("{what}: {error}"));
         let program = std::env::current_exe().map_err(|error| failed("the own binary is not known", error))?;
+        let parent = place.parent.map_or_else(std::env::temp_dir, Path::to_owned);
         let folder = tempfile::Builder::new()
-            .prefix("leasehold-demo-")
-            .tempdir()
-            .map_err(|error| failed("no temporary folder", error))?;
+            .prefix(place.prefix)
+            .tempdir_in(&parent)
+            .map_err(|error| failed(&format!("no folder in {}", parent.display()), error))?;
         // All at once, so that no two are the same.
         let listeners = (0..3 * count)
             .map(|_| TcpListener::bind("127.0.0.1:0"))
@@ -55,7 +67,8 @@ impl Nodes {
             _ => None,
         };
         let nodes = (1..).zip(addresses.chunks(3)).filter_map(node).collect();
-        Ok(Self { program, folder, nodes })
+        let flags = place.flags.iter().map(ToString::to_string).collect();
+        Ok(Self { program, folder, flags, nodes })
     }
 
     pub(super) fn ids(&self) -> Vec<u64> {
@@ -81,7 +94,7 @@ impl Nodes {
         let peers: Vec<String> = self.nodes.iter().map(|node| format!("{}={}", node.id, node.peer)).collect();
         let log = self.open_log(id).map_err(failed)?;
         let data_dir = self.folder.path().join(format!("node-{id}"));
-        let program = self.program.clone();
+        let (program, flags) = (self.program.clone(), self.flags.clone());
         let node = self.node(id)?;
         let process = Command::new(program)
             .arg("serve")
@@ -89,10 +102,13 @@ impl Nodes {
             .arg("--data-dir")
             .arg(data_dir)
             .args(["--listen", &node.client, "--peer-listen", &node.peer, "--http-listen", &node.http])
-            .args(["--peers", &peers.join(","), "--bootstrap", "--dapr-store", STORE_READY])
+            .args(["--peers", &peers.join(","), "--bootstrap"])
+            .args(flags)
             .stdin(Stdio::null())
             .stdout(log.try_clone().map_err(failed)?)
             .stderr(log)
+            // Signals of the terminal are for the one who started them, who ends them in order.
+            .process_group(0)
             .kill_on_drop(true)
             .spawn()
             .map_err(failed)?;
@@ -117,6 +133,12 @@ impl Nodes {
         let pid = process.id().unwrap_or_default();
         process.kill().await.map_err(failed)?;
         Ok(pid)
+    }
+
+    /// The process of a node, while it runs.
+    pub(super) fn pid(&self, id: u64) -> Option<u32> {
+        let node = self.nodes.iter().find(|node| node.id == id)?;
+        node.process.as_ref()?.id()
     }
 
     /// Says which process has ended by itself, if one has.
