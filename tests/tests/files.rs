@@ -10,6 +10,13 @@ use leasehold_testkit::cluster::{Cluster, ClusterOptions, PATIENCE, eventually};
 use leasehold_tests::{Run, alone, seed};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
+
+/// Sets how many file descriptors a process may have; gives what it was.
+fn limit_files(process: Option<Pid>, files: Option<u64>) -> Result<Option<u64>> {
+    let maximum = prlimit(process, Resource::Nofile, getrlimit(Resource::Nofile))?.maximum;
+    Ok(prlimit(process, Resource::Nofile, Rlimit { current: files, maximum })?.current)
+}
 
 fn options(lines: &[&str]) -> ClusterOptions {
     ClusterOptions { tuning: lines.iter().map(ToString::to_string).collect(), ..ClusterOptions::default() }
@@ -35,6 +42,33 @@ async fn killed_while_snapshots_and_checkpoints_are_written() -> Result<()> {
         run.fault_ends(fault);
     }
     run.finish(&[C1, C2, C4, C6, C7, C11]).await
+}
+
+/// Found by the hour of faults: openraft ends a node whose snapshot fails.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_without_a_free_file_descriptor_goes_on_and_writes_its_snapshot_later() -> Result<()> {
+    let tuning = ["snapshot-entries = 40", "keep-entries = 10000000"];
+    let name = "a_node_without_a_free_file_descriptor_goes_on_and_writes_its_snapshot_later";
+    let mut run = Run::start_with("files", name, options(&tuning)).await?;
+    let leader = run.cluster.wait_leader().await?;
+    let victim = run.cluster.ids().into_iter().find(|id| *id != leader).unwrap_or(leader);
+    let fault = run.fault_begins("no file descriptors for a follower", Some(victim));
+    let process = run.cluster.node(victim).pid().and_then(|pid| Pid::from_raw(pid.cast_signed()));
+    let before = limit_files(process, Some(3))?;
+    let waits = || async { run.cluster.node(victim).log_text().contains("waits for a free file").then_some(()) };
+    eventually(PATIENCE, "a snapshot waits for a file descriptor", waits).await?;
+    limit_files(process, before)?;
+    let wrote = || async {
+        let text = run.cluster.node(victim).log_text();
+        text.rsplit("waits for a free file")
+            .next()
+            .is_some_and(|after| after.contains("wrote a snapshot"))
+            .then_some(())
+    };
+    eventually(PATIENCE, "the snapshot is written", wrote).await?;
+    ensure!(run.cluster.node_mut(victim).exited().is_none(), "the node has ended");
+    run.fault_ends(fault);
+    run.finish(&[C1, C2, C4, C11]).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

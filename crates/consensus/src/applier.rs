@@ -13,6 +13,7 @@ use openraft::entry::EntryPayload;
 use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine, Snapshot, SnapshotMeta};
 use openraft::type_config::alias::{SnapshotMetaOf, SnapshotOf};
 use parking_lot::{Mutex, RwLockWriteGuard};
+use rustix::io::Errno;
 
 use crate::checkpointer::Checkpointer;
 use crate::divergence::Positions;
@@ -25,6 +26,9 @@ use crate::types::{
 
 /// How long one entry waits for a snapshot that holds the checkpoint for too long.
 const HOLD_WAIT_MAX: Duration = Duration::from_millis(20);
+
+/// How long a snapshot waits for a file descriptor before it tries again.
+const FILES_WAIT: Duration = Duration::from_secs(1);
 
 /// The one writer of the tables.
 #[derive(Clone)]
@@ -143,6 +147,12 @@ pub(crate) fn stored_membership(recorded: Option<(EntryId, &[u8])>) -> io::Resul
     Ok(StoredMembership::new(Some(log_id(entry)), membership))
 }
 
+/// Whether this process, or the machine, has no file descriptor left.
+fn lacks_files(error: &SnapshotError) -> bool {
+    let SnapshotError::Io { source, .. } = error else { return false };
+    [Errno::MFILE, Errno::NFILE].map(|errno| Some(errno.raw_os_error())).contains(&source.raw_os_error())
+}
+
 fn snapshot_meta(file: &SnapshotFile) -> io::Result<SnapshotMetaOf<TypeConfig>> {
     let membership = file.head.membership.as_ref().map(|(entry, encoded)| (*entry, encoded.as_slice()));
     Ok(SnapshotMeta { last_log_id: file.head.last.map(log_id), last_membership: stored_membership(membership)? })
@@ -229,13 +239,23 @@ impl RaftSnapshotBuilder<TypeConfig> for Applier {
         self.checkpointer.checkpoint_now().await?;
         let dir = self.snapshots.dir.clone();
         let checkpoint = self.checkpointer.checkpoint().clone();
-        let write = move || match SnapshotFile::write(&dir, &checkpoint)? {
-            Some(file) => Ok(file),
-            // Nothing was applied yet: a snapshot of nothing.
-            None => SnapshotFile::write_state(&dir, &mut StateMachine::new()),
+        let write = move || -> Result<SnapshotFile, SnapshotError> {
+            match SnapshotFile::write(&dir, &checkpoint)? {
+                Some(file) => Ok(file),
+                // Nothing was applied yet: a snapshot of nothing.
+                None => SnapshotFile::write_state(&dir, &mut StateMachine::new()),
+            }
         };
-        let file = spawn_blocking(write).await.map_err(io::Error::other)?;
-        let file = file.map_err(|error: SnapshotError| io::Error::other(error))?;
+        let file = loop {
+            match spawn_blocking(write.clone()).await.map_err(io::Error::other)? {
+                // Not the disk's fault, and nobody waits for a snapshot: openraft would end the node on an error.
+                Err(error) if lacks_files(&error) => {
+                    tracing::warn!(%error, "the snapshot waits for a free file descriptor");
+                    tokio::time::sleep(FILES_WAIT).await;
+                }
+                written => break written.map_err(io::Error::other)?,
+            }
+        };
         self.snapshots.keep(file.clone()).await?;
         tracing::info!(log_index = file.head.last.map(|id| id.index), bytes = file.bytes, "wrote a snapshot");
         failpoint!("snapshot::build::after")?;
