@@ -4,6 +4,7 @@
 mod apply;
 mod codec;
 mod forwarding;
+mod frontend;
 mod log;
 mod proposer;
 
@@ -35,6 +36,9 @@ pub(crate) const ALL: &[Benchmark] = &[
     Benchmark { name: "forward/receive", operation: "command", run: forwarding::receive },
     Benchmark { name: "forward/answer", operation: "command", run: forwarding::answer },
     Benchmark { name: "forward/settle", operation: "command", run: forwarding::settle },
+    Benchmark { name: "frontend/acquire", operation: "request", run: frontend::acquire },
+    Benchmark { name: "frontend/granted", operation: "answer", run: frontend::granted },
+    Benchmark { name: "frontend/held", operation: "answer", run: frontend::held },
 ];
 
 /// Does the work; what happens in here is counted.
