@@ -12,7 +12,7 @@ use pb::forwarded_outcome::Result as Wire;
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 
-use crate::proposer::{Fate, PENDING_MAX};
+use crate::proposer::{COMMAND_BYTES_MAX, Fate, PENDING_MAX, Proposal, ProposerHandle, Reply};
 use crate::runtime::spawn;
 use crate::transport::{Purpose, Transport};
 use crate::types::Member;
@@ -21,9 +21,9 @@ const COMMANDS_PER_MESSAGE_MAX: usize = 1_024;
 const MESSAGE_BYTES_MAX: usize = 1 << 20;
 const MESSAGES_IN_FLIGHT_MAX: usize = 16;
 
-struct Forwarded {
-    command: Bytes,
-    reply: oneshot::Sender<Fate>,
+pub(crate) struct Forwarded {
+    pub(crate) command: Bytes,
+    pub(crate) reply: oneshot::Sender<Fate>,
 }
 
 /// Forwards to whoever leads. Commands go to one leader at a time: the stream to the former one is closed first, and
@@ -72,7 +72,7 @@ impl Forwarder {
 }
 
 /// Replies that are owed, by the id on the stream.
-type Owed = BTreeMap<u64, oneshot::Sender<Fate>>;
+pub(crate) type Owed = BTreeMap<u64, oneshot::Sender<Fate>>;
 
 /// One stream to one leader, until it breaks or nobody sends any more.
 async fn run_stream(transport: Arc<Transport>, leader: u64, member: Member, mut commands: mpsc::Receiver<Forwarded>) {
@@ -123,7 +123,7 @@ async fn run_stream(transport: Arc<Transport>, leader: u64, member: Member, mut 
 }
 
 /// Packs commands into messages of bounded size. Commands that nobody waits for any more are dropped unsent.
-fn pack(buffer: &mut Vec<Forwarded>, owed: &mut Owed, next_id: &mut u64) -> Vec<pb::ForwardRequest> {
+pub(crate) fn pack(buffer: &mut Vec<Forwarded>, owed: &mut Owed, next_id: &mut u64) -> Vec<pb::ForwardRequest> {
     let mut messages = Vec::with_capacity(1);
     let mut message = pb::ForwardRequest::default();
     let mut bytes = 0;
@@ -146,7 +146,8 @@ fn pack(buffer: &mut Vec<Forwarded>, owed: &mut Owed, next_id: &mut u64) -> Vec<
     messages
 }
 
-fn settle(message: pb::ForwardResponse, owed: &mut Owed) {
+/// Hands the outcomes to those who wait for them.
+pub(crate) fn settle(message: pb::ForwardResponse, owed: &mut Owed) {
     for answer in message.outcomes {
         if let Some(reply) = owed.remove(&answer.id) {
             let _ = reply.send(fate_from_pb(answer.result));
@@ -171,6 +172,29 @@ pub(crate) fn fate_from_pb(result: Option<Wire>) -> Fate {
         },
         Some(Wire::FateUnknown(_)) | None => Fate::Unknown,
     }
+}
+
+/// Queues what another node forwarded, at the leader. An error is the size of a command that is malformed or too large, in bytes:
+/// what cannot be applied must not reach the log, because every node would stop at it.
+pub(crate) fn receive(
+    message: pb::ForwardRequest,
+    level_in_force: impl Fn() -> u32,
+    proposer: &ProposerHandle,
+    to: &mpsc::UnboundedSender<(u64, Fate)>,
+) -> Result<(), usize> {
+    for forwarded in message.commands {
+        let bytes = forwarded.command.len();
+        let command = codec::decode_command(&forwarded.command).ok();
+        let command = command.filter(|_| bytes <= COMMAND_BYTES_MAX).ok_or(bytes)?;
+        let reply = Reply::Forwarded { id: forwarded.id, to: to.clone() };
+        // The sender checked this by what it has applied; this node may have applied less, or know better.
+        if command.operation.level() > level_in_force() {
+            reply.send(Fate::AboveLevel);
+            continue;
+        }
+        proposer.propose(Proposal { command: forwarded.command, reply });
+    }
+    Ok(())
 }
 
 /// What the leader answers to one forwarded command.

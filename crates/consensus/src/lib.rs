@@ -8,6 +8,9 @@ mod applier;
 mod checkpointer;
 pub mod clock;
 mod convert;
+#[cfg(feature = "counted")]
+#[doc(hidden)]
+pub mod counted;
 pub mod debug;
 mod divergence;
 mod errors;

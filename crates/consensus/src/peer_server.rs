@@ -9,7 +9,6 @@ use leasehold_failpoints::failpoint;
 use leasehold_platform::net::Listener;
 use leasehold_proto::peer as pb;
 use leasehold_proto::peer::peer_server::{Peer, PeerServer};
-use leasehold_state_machine::codec;
 use leasehold_state_machine::storage::SnapshotReceiver;
 use openraft::async_runtime::WatchReceiver as _;
 use openraft::raft::TransferLeaderRequest;
@@ -26,7 +25,7 @@ use crate::forward;
 use crate::identity::IdentityFile;
 use crate::leader_loss::LeaderLoss;
 use crate::leadership::Leadership;
-use crate::proposer::{COMMAND_BYTES_MAX, Fate, Proposal, ProposerHandle, Reply};
+use crate::proposer::ProposerHandle;
 use crate::read_index;
 use crate::runtime::{spawn, spawn_blocking};
 use crate::shared::Shared;
@@ -291,21 +290,9 @@ impl Peer for PeerService {
         // Ends with the stream; what was proposed goes on, its outcome finds nobody.
         spawn(async move {
             while let Ok(Some(message)) = commands.message().await {
-                for forwarded in message.commands {
-                    // What cannot be applied must not reach the log: every node would stop at it.
-                    let bytes = forwarded.command.len();
-                    let command = codec::decode_command(&forwarded.command).ok();
-                    let Some(command) = command.filter(|_| bytes <= COMMAND_BYTES_MAX) else {
-                        tracing::error!(bytes, "a forwarded command is malformed or too large");
-                        return;
-                    };
-                    let reply = Reply::Forwarded { id: forwarded.id, to: to.clone() };
-                    // The sender checked this by what it has applied; this node may have applied less, or know better.
-                    if command.operation.level() > shared.level_in_force() {
-                        reply.send(Fate::AboveLevel);
-                        continue;
-                    }
-                    proposer.propose(Proposal { command: forwarded.command, reply });
+                if let Err(bytes) = forward::receive(message, || shared.level_in_force(), &proposer, &to) {
+                    tracing::error!(bytes, "a forwarded command is malformed or too large");
+                    return;
                 }
             }
         });

@@ -31,7 +31,7 @@ const ENTRIES_IN_FLIGHT_MAX: usize = 8;
 /// commands: what is too little goes with what comes until one has landed.
 const COMMANDS_BESIDE_MIN: usize = 32;
 /// Commands in one entry, at most.
-const COMMANDS_PER_ENTRY_MAX: usize = 4_096;
+pub(crate) const COMMANDS_PER_ENTRY_MAX: usize = 4_096;
 /// Bytes of commands in one entry, at most (one command alone may be larger).
 const ENTRY_BYTES_MAX: usize = 1 << 20;
 /// Largest encoded command.
@@ -106,6 +106,12 @@ impl ProposerHandle {
     }
 }
 
+/// The queue of a proposer: where commands are put in, and where it takes them out.
+pub(crate) fn queue() -> (ProposerHandle, mpsc::Receiver<Proposal>) {
+    let (proposals, receive) = mpsc::channel(PENDING_MAX);
+    (ProposerHandle { proposals }, receive)
+}
+
 /// Raft takes no entries any more; the node is about to stop.
 struct RaftStopped;
 
@@ -140,12 +146,12 @@ impl Proposer {
         identity: Arc<IdentityFile>,
         stop: CancellationToken,
     ) -> ProposerHandle {
-        let (send, receive) = mpsc::channel(PENDING_MAX);
+        let (handle, proposals) = queue();
         let proposer = Self {
             raft,
             shared,
             identity,
-            proposals: receive,
+            proposals,
             waiting: Vec::new(),
             in_flight: Arc::default(),
             leading: None,
@@ -154,7 +160,7 @@ impl Proposer {
             stop,
         };
         spawn(proposer.run());
-        ProposerHandle { proposals: send }
+        handle
     }
 
     async fn run(mut self) {
@@ -262,18 +268,6 @@ impl Proposer {
         self.next_tick().is_some_and(|wait| wait.is_zero())
     }
 
-    /// Takes what fits into one entry off the waiting commands.
-    fn take_batch(&mut self) -> (Vec<Bytes>, Vec<Reply>) {
-        self.waiting.retain(|proposal| !proposal.reply.is_gone());
-        let mut bytes = 0;
-        let fits = self.waiting.iter().take(COMMANDS_PER_ENTRY_MAX).take_while(|proposal| {
-            bytes += proposal.command.len();
-            bytes <= ENTRY_BYTES_MAX || bytes == proposal.command.len()
-        });
-        let count = fits.count();
-        self.waiting.drain(..count).map(|proposal| (proposal.command, proposal.reply)).unzip()
-    }
-
     fn found(&self) -> Option<Bytes> {
         let cluster = self.identity.get().cluster?;
         let counter_start = self.shared.clock.unix().as_secs() << 20;
@@ -297,7 +291,7 @@ impl Proposer {
             self.found_under = self.leading;
             (vec![found], Vec::new())
         } else {
-            self.take_batch()
+            take_batch(&mut self.waiting)
         };
         let real = self.shared.clock.monotonic();
         let pending = self.shared.earliest_deadline().is_some();
@@ -332,6 +326,18 @@ impl Proposer {
             RaftStopped
         })
     }
+}
+
+/// Takes what fits into one entry off the waiting commands.
+pub(crate) fn take_batch(waiting: &mut Vec<Proposal>) -> (Vec<Bytes>, Vec<Reply>) {
+    waiting.retain(|proposal| !proposal.reply.is_gone());
+    let mut bytes = 0;
+    let fits = waiting.iter().take(COMMANDS_PER_ENTRY_MAX).take_while(|proposal| {
+        bytes += proposal.command.len();
+        bytes <= ENTRY_BYTES_MAX || bytes == proposal.command.len()
+    });
+    let count = fits.count();
+    waiting.drain(..count).map(|proposal| (proposal.command, proposal.reply)).unzip()
 }
 
 /// Counts an entry as on its way until it has landed, whatever happens to it.

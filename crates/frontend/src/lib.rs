@@ -8,6 +8,9 @@ mod calls;
 mod cluster_service;
 mod connect;
 mod convert;
+#[cfg(feature = "counted")]
+#[doc(hidden)]
+pub mod counted;
 mod dapr;
 mod error;
 #[cfg(feature = "failpoints")]
