@@ -123,7 +123,7 @@ fn locks(requested: &[v1::LockRequest], limits: &Limits) -> Result<Vec<LockReque
     }
     let mut locks: Vec<LockRequest> = Vec::with_capacity(requested.len());
     for (i, lock) in requested.iter().enumerate() {
-        lock_name(&format!("locks[{i}].name"), &lock.name, limits)?;
+        lock_name(format_args!("locks[{i}].name"), &lock.name, limits)?;
         let mode = mode(i, lock)?;
         if locks.iter().any(|earlier| earlier.name == lock.name) {
             return Err(CallError::invalid(format!("locks[{i}].name"), "is named twice in this request"));

@@ -6,6 +6,8 @@ mod lease;
 #[cfg(test)]
 mod tests;
 
+use std::fmt::Display;
+
 use leasehold_proto::v1;
 use leasehold_state_machine::{
     Attempt, FencingToken, HeldLock, LeaseId, Limits, NAMESPACE_BYTES_MAX, RELEASES_MAX, RequestId, Revision,
@@ -25,23 +27,23 @@ pub(crate) const PAGE_SIZE_DEFAULT: usize = 100;
 /// The most of a page.
 pub(crate) const PAGE_SIZE_MAX: usize = 1_000;
 
-/// Text that is shown to others: not empty, bounded, printable.
-fn text(field: &str, value: &str, bytes_max: u32) -> Result<(), CallError> {
+/// Text that is shown to others: not empty, bounded, printable. The name of the field is written only into an error.
+fn text(field: impl Display, value: &str, bytes_max: u32) -> Result<(), CallError> {
     if value.is_empty() {
-        return Err(CallError::invalid(field, "must not be empty"));
+        return Err(CallError::invalid(field.to_string(), "must not be empty"));
     }
-    length(field, value.len(), bytes_max)?;
+    length(&field, value.len(), bytes_max)?;
     if value.chars().any(char::is_control) {
-        return Err(CallError::invalid(field, "must not contain control characters"));
+        return Err(CallError::invalid(field.to_string(), "must not contain control characters"));
     }
     Ok(())
 }
 
-fn length(field: &str, length: usize, bytes_max: u32) -> Result<(), CallError> {
+fn length(field: impl Display, length: usize, bytes_max: u32) -> Result<(), CallError> {
     if length <= bytes_max as usize {
         return Ok(());
     }
-    Err(CallError::invalid(field, format!("is {length} bytes long, at most {bytes_max} are allowed")))
+    Err(CallError::invalid(field.to_string(), format!("is {length} bytes long, at most {bytes_max} are allowed")))
 }
 
 /// The namespace of a request; empty means the default one.
@@ -54,7 +56,7 @@ pub(crate) fn namespace(value: String) -> Result<String, CallError> {
 }
 
 /// The name of one lock.
-pub(crate) fn lock_name(field: &str, value: &str, limits: &Limits) -> Result<(), CallError> {
+pub(crate) fn lock_name(field: impl Display, value: &str, limits: &Limits) -> Result<(), CallError> {
     text(field, value, limits.name_bytes_max)
 }
 
@@ -140,7 +142,7 @@ pub(crate) fn releases(message: &v1::ReleaseRequest, limits: &Limits) -> Result<
     }
     let mut tokens = std::collections::BTreeSet::new();
     let one = |(i, lock): (usize, &v1::HeldLock)| {
-        lock_name(&format!("locks[{i}].name"), &lock.name, limits)?;
+        lock_name(format_args!("locks[{i}].name"), &lock.name, limits)?;
         let field = format!("locks[{i}].token");
         let token = token(&field, lock.token)?;
         if !tokens.insert(token) {
