@@ -2,7 +2,7 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use leasehold_state_machine::HEADER_KEY;
+use leasehold_state_machine::{HEADER_KEY, LeaseId, LossReason, codec};
 
 use super::tables::{EPOCH_MS, log_time};
 use super::world::World;
@@ -37,11 +37,19 @@ pub(super) fn essence(world: &World, rows: &[(Vec<u8>, Vec<u8>)], step: u8) -> u
     for (key, value) in rows {
         match key.as_slice() {
             HEADER_KEY | [LOSS, ..] => {}
-            [LEASE_END, ..] => hash.add(key),
+            [LEASE_END, ..] => hash.add(&ended(value)),
             _ => hash.add(&(key, timeless(world, value, step))),
         }
     }
     hash.finish()
+}
+
+/// The leases whose ends share a row.
+fn ended(row: &[u8]) -> Vec<LeaseId> {
+    let ends: Vec<(LeaseId, (u64, LossReason))> = codec::decode(row).expect("a row of ends, as the machine writes it");
+    let mut leases: Vec<LeaseId> = ends.into_iter().map(|(lease, _)| lease).collect();
+    leases.sort_unstable();
+    leases
 }
 
 /// An encoded row in which the points of log time that decide nothing are zero. A u64 of that size is encoded as one
@@ -114,9 +122,10 @@ mod tests {
         assert!(!held.contains(&LOSS) && !held.contains(&LEASE_END), "{held:?}");
         send(&run, &mut machine, 0, Operation::CloseLease(CloseLease { lease: session_id(0) }));
         let rows = machine.rows();
-        let keys: Vec<&[u8]> = rows.iter().map(|(key, _)| key.as_slice()).filter(|key| key[0] >= LOSS).collect();
-        let ended = [&[LEASE_END], session_id(0).0.to_be_bytes().as_slice()].concat();
-        assert_eq!(keys, [b"\x07model\0a".as_slice(), ended.as_slice()]);
+        let lost: Vec<_> = rows.iter().filter(|(key, _)| key[0] >= LOSS).collect();
+        let [(loss, _), (end, ends)] = lost.as_slice() else { panic!("{lost:?}") };
+        assert_eq!((loss.as_slice(), end[0]), (b"\x07model\0a".as_slice(), LEASE_END));
+        assert_eq!(ended(ends), [session_id(0)]);
     }
 
     /// A tombstone that is remembered for longer makes no difference before the end of the world; a deadline does.
