@@ -1,6 +1,7 @@
 //! Disks of processes that died before they could remove them.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
@@ -15,12 +16,19 @@ pub(super) fn folder_name(name: &str) -> String {
     format!("{PREFIX}{}-{name}", std::process::id())
 }
 
-/// Unmounts and removes the disks of processes that are gone, wherever they are mounted.
+/// Unmounts and removes the disks of processes that are gone, wherever they are mounted. Several may do so at once.
 pub fn remove_left_over() -> Result<()> {
     for mount in mounts()? {
         let Some(folder) = mount.parent().filter(|folder| owner(folder).is_some_and(is_gone)) else { continue };
-        run("umount", ["-l".as_ref(), mount.as_os_str()])?;
-        fs::remove_dir_all(folder)?;
+        if let Err(error) = run("umount", ["-l".as_ref(), mount.as_os_str()])
+            && mounts()?.contains(&mount)
+        {
+            return Err(error);
+        }
+        match fs::remove_dir_all(folder) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        }
         // The temporary folder that it lay in, should nothing else be in there.
         let _in_use = folder.parent().map(fs::remove_dir);
     }
