@@ -27,9 +27,6 @@ use crate::types::{BatchBytes, Callback, LeaderId, Raft, TypeConfig};
 pub(crate) const PENDING_MAX: usize = 65_536;
 /// Entries proposed and not yet applied, at most.
 const ENTRIES_IN_FLIGHT_MAX: usize = 8;
-/// Commands that must wait for each entry on its way before another one goes beside it. An entry costs as much as some dozens of
-/// commands: what is too little goes with what comes until one has landed.
-const COMMANDS_BESIDE_MIN: usize = 32;
 /// Commands in one entry, at most.
 pub(crate) const COMMANDS_PER_ENTRY_MAX: usize = 4_096;
 /// Bytes of commands in one entry, at most (one command alone may be larger).
@@ -229,11 +226,10 @@ impl Proposer {
         leading
     }
 
-    /// The clock runs under the present leadership, and not too many entries are on their way for what waits.
+    /// The clock runs under the present leadership, and not too many entries are on their way.
     fn has_room(&self) -> bool {
         let started = self.shared.leader_clock.lock().leader() == self.leading;
-        let in_flight = self.in_flight.entries.load(Ordering::Acquire);
-        started && in_flight < ENTRIES_IN_FLIGHT_MAX && self.waiting.len() >= in_flight * COMMANDS_BESIDE_MIN
+        started && self.in_flight.entries.load(Ordering::Acquire) < ENTRIES_IN_FLIGHT_MAX
     }
 
     fn refuse_waiting(&mut self) {
