@@ -1,6 +1,7 @@
 //! Checks of what a command says, field by field, with the paths of the .proto.
 
 use std::collections::BTreeSet;
+use std::fmt::Display;
 
 use crate::{
     Acquire, LeaseRequest, Limits, LockRequest, Mode, NAMESPACE_BYTES_MAX, OpenSession, RELEASES_MAX, Refusal, Release,
@@ -15,18 +16,13 @@ pub(super) fn limit_reached(limit: &str, max: u64) -> Refusal {
     Refusal::LimitReached { limit: limit.to_owned(), max }
 }
 
-/// Not empty, no control characters, at most `bytes_max` bytes.
-fn text(field: impl Into<String>, text: &str, bytes_max: usize) -> Result<(), Refusal> {
-    text_named(|| field.into(), text, bytes_max)
-}
-
-/// The same where the name of the field is made up only if it is needed.
-fn text_named(field: impl FnOnce() -> String, text: &str, bytes_max: usize) -> Result<(), Refusal> {
+/// Not empty, no control characters, at most `bytes_max` bytes. The name of the field is written only into a refusal.
+fn text(field: impl Display, text: &str, bytes_max: usize) -> Result<(), Refusal> {
     // Mostly so, and quicker to see than what follows.
     if !text.is_empty() && text.len() <= bytes_max && text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
         return Ok(());
     }
-    let field = field();
+    let field = field.to_string();
     if text.is_empty() {
         return Err(invalid(field, "must not be empty"));
     }
@@ -115,7 +111,7 @@ fn locks(locks: &[LockRequest], limits: &Limits) -> Result<(), Refusal> {
     }
     let mut names = BTreeSet::new();
     for (at, lock) in locks.iter().enumerate() {
-        text_named(|| format!("locks[{at}].name"), &lock.name, limits.name_bytes_max as usize)?;
+        text(format_args!("locks[{at}].name"), &lock.name, limits.name_bytes_max as usize)?;
         if locks.len() > 1 && !names.insert(lock.name.as_str()) {
             return Err(invalid(format!("locks[{at}].name"), "names a lock twice"));
         }
@@ -201,7 +197,7 @@ pub(super) fn release(release: &Release) -> Result<(), Refusal> {
     text("namespace", &release.namespace, usize::MAX)?;
     let mut tokens = BTreeSet::new();
     for (at, held) in release.locks.iter().enumerate() {
-        text_named(|| format!("locks[{at}].name"), &held.name, usize::MAX)?;
+        text(format_args!("locks[{at}].name"), &held.name, usize::MAX)?;
         if !tokens.insert(held.token) {
             return Err(invalid(format!("locks[{at}].token"), "is named twice"));
         }
