@@ -272,7 +272,8 @@ impl Node {
         }
     }
 
-    /// Stops taking calls, checkpoints, closes the log. Bounded.
+    /// Stops taking calls, checkpoints, closes the log. Bounded. The data folder is free for another start once every clone of this
+    /// node is dropped.
     pub async fn shutdown(&self) {
         let parts = &self.parts;
         parts.stop.cancel();

@@ -1,14 +1,16 @@
 //! Nodes whose tables differ: the one that is wrong stops, says so, and does not serve with them again.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use leasehold_consensus::clock::deadline_after;
-use leasehold_consensus::{Node, StartError, StopReason, Tuning, debug};
+use leasehold_consensus::{Node, StartError, StopReason, SubmitError, Tuning, debug};
 use leasehold_state_machine::storage::Checkpoint;
 use leasehold_state_machine::{HeldLock, Operation, Outcome, Release, RestoreError, StateMachine};
+use tokio::task::JoinHandle;
 
 use crate::cluster::{Cluster, SOON, holds};
 
@@ -132,7 +134,8 @@ async fn two_nodes_that_differ_both_stop_when_the_third_cannot_decide() {
     }
 }
 
-/// Takes and releases locks through a node until told to stop.
+/// Takes and releases locks through a node until told to stop, or until that node stops: its folder is free once all that hold the
+/// node let go of it.
 async fn load(node: Node, acquire: Vec<Operation>, stop: Arc<AtomicBool>) {
     for operation in acquire {
         if stop.load(Ordering::Relaxed) {
@@ -140,9 +143,12 @@ async fn load(node: Node, acquire: Vec<Operation>, stop: Arc<AtomicBool>) {
         }
         let Operation::Acquire(asked) = &operation else { panic!("{operation:?}") };
         let name = asked.locks[0].name.clone();
-        // Nodes come and go: what fails is tried no more.
-        let outcome = node.submit(operation, deadline_after(SOON)).await;
-        let Ok(Outcome::Granted(granted)) = outcome else { continue };
+        // Leaders come and go: what fails is tried no more.
+        let granted = match node.submit(operation, deadline_after(SOON)).await {
+            Ok(Outcome::Granted(granted)) => granted,
+            Err(SubmitError::Stopping) => return,
+            _ => continue,
+        };
         let locks = vec![HeldLock { name, token: granted.grants[0].token }];
         let release = Release { namespace: "default".into(), locks, all_or_nothing: false };
         let _ = node.submit(Operation::Release(release), deadline_after(SOON)).await;
@@ -175,22 +181,26 @@ async fn restarts_snapshots_and_leader_changes_under_load_are_no_differences() {
     for turn in 0..6 {
         let leader = cluster.leader().await;
         let stop = Arc::new(AtomicBool::new(false));
-        let mut loads = Vec::new();
-        for node in cluster.running.clone().into_values() {
+        let mut loads: BTreeMap<u64, Vec<JoinHandle<()>>> = BTreeMap::new();
+        for (id, node) in cluster.running.clone() {
             for worker in 0..4 {
                 let name = format!("lock-{worker}");
                 let acquire: Vec<Operation> = (0..20_000).map(|_| cluster.acquire(&name)).collect();
-                loads.push(tokio::spawn(load(node.clone(), acquire, Arc::clone(&stop))));
+                let load = tokio::spawn(load(node.clone(), acquire, Arc::clone(&stop)));
+                loads.entry(id).or_default().push(load);
             }
         }
         // The leader goes and comes in every other turn, another node in those between.
         let away = if turn % 2 == 0 { leader } else { leader % 3 + 1 };
         cluster.stop(away).await;
+        for load in loads.remove(&away).unwrap() {
+            tokio::time::timeout(SOON, load).await.expect("calls to a stopped node end").unwrap();
+        }
         total += compared(&cluster, 3).await;
         cluster.restart(away).await;
         total += compared(&cluster, 3).await;
         stop.store(true, Ordering::Relaxed);
-        for load in loads {
+        for load in loads.into_values().flatten() {
             load.await.unwrap();
         }
     }
