@@ -18,6 +18,7 @@ use rustix::io::Errno;
 use crate::checkpointer::Checkpointer;
 use crate::divergence::Positions;
 use crate::level::AboveLevel;
+use crate::pace::Pace;
 use crate::runtime::spawn_blocking;
 use crate::shared::Shared;
 use crate::types::{
@@ -37,6 +38,7 @@ pub(crate) struct Applier {
     checkpointer: Arc<Checkpointer>,
     snapshots: Arc<Snapshots>,
     node_id: u64,
+    pace: Pace,
 }
 
 /// The snapshots of this node: a folder, and the newest file in it.
@@ -65,7 +67,7 @@ impl Applier {
         checkpointer: Arc<Checkpointer>,
         snapshots: Arc<Snapshots>,
     ) -> Self {
-        Self { shared, checkpointer, snapshots, node_id }
+        Self { shared, checkpointer, snapshots, node_id, pace: Pace::default() }
     }
 
     /// A leader's clock starts when it has applied an entry of its own leader id.
@@ -186,6 +188,10 @@ impl RaftStateMachine<TypeConfig> for Applier {
             if let Some(responder) = responder {
                 responder.send(outcomes);
                 failpoint!("apply::answer::after", pass);
+            }
+            let changed = self.shared.state.read().changed_rows();
+            if let Some(wait) = self.pace.applied(changed, &self.checkpointer.rate) {
+                tokio::time::sleep(wait).await;
             }
         }
         Ok(())

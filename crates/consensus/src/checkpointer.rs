@@ -15,6 +15,7 @@ use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::pace::CheckpointRate;
 use crate::runtime::{spawn, spawn_blocking};
 use crate::shared::Shared;
 
@@ -36,11 +37,13 @@ pub(crate) struct Checkpointer {
     /// Held from taking rows until they are written, and while a snapshot replaces the tables. True once rows that were
     /// taken could not be written: nothing may be built on that checkpoint any more.
     broken: Mutex<bool>,
+    /// For apply, which must not run away.
+    pub(crate) rate: CheckpointRate,
 }
 
 impl Checkpointer {
     pub(crate) fn new(shared: Arc<Shared>, checkpoint: Checkpoint) -> Arc<Self> {
-        Arc::new(Self { shared, checkpoint, broken: Mutex::new(false) })
+        Arc::new(Self { shared, checkpoint, broken: Mutex::new(false), rate: CheckpointRate::default() })
     }
 
     /// Checkpoints every `interval` until stopped, or less often, as above. A checkpoint that cannot be written ends in `fatal`: a snapshot made
@@ -80,10 +83,12 @@ impl Checkpointer {
         // Until the rows are written they are nowhere but here: a failure, or a caller that goes away, breaks the chain.
         *broken = true;
         failpoint!("checkpoint::take::before")?;
+        let begin = self.shared.clock.monotonic();
         let changes = self.shared.state.write().take_changes();
         failpoint!("checkpoint::take::after")?;
-        let checkpoint = self.checkpoint.clone();
+        let (checkpoint, rows) = (self.checkpoint.clone(), changes.rows.len());
         spawn_blocking(move || checkpoint.write(changes)).await.map_err(io::Error::other)?.map_err(io::Error::other)?;
+        self.rate.note(rows, self.shared.clock.monotonic().saturating_sub(begin));
         *broken = false;
         Ok(())
     }

@@ -82,11 +82,16 @@ impl Leadership {
 
     /// Where commands go: the leader by raft's word, and what the membership says of it.
     pub(crate) fn target(&self) -> Option<(u64, Member)> {
+        self.with_target(|leader, member| (leader, member.clone()))
+    }
+
+    /// The same without a copy.
+    pub(crate) fn with_target<T>(&self, use_it: impl FnOnce(u64, &Member) -> T) -> Option<T> {
         let metrics = self.raft.server_metrics();
         let metrics = metrics.borrow_watched();
         let leader = metrics.current_leader?;
-        let member = metrics.membership_config.membership().get_node(&leader)?.clone();
-        Some((leader, member))
+        let member = metrics.membership_config.membership().get_node(&leader)?;
+        Some(use_it(leader, member))
     }
 
     pub(crate) fn term(&self) -> u64 {

@@ -29,6 +29,7 @@ pub mod media;
 mod network;
 mod node;
 mod options;
+mod pace;
 mod peer_server;
 mod proposer;
 mod raft_config;

@@ -309,7 +309,7 @@ impl Model {
             request: want.request,
             attempt: acquire.attempt,
             locks: want.locks,
-            owner: want.owner,
+            owner: want.owner.into(),
             lease,
         };
         self.emit(&want.namespace, kind);

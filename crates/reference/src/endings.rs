@@ -23,7 +23,7 @@ impl Model {
 
     fn finish_lease(&mut self, id: LeaseId, reason: LossReason) {
         let Some(lease) = self.tables.remove_lease(id) else { return };
-        self.emit(&lease.namespace, EventKind::LeaseEnded { lease: id, owner: lease.owner, reason });
+        self.emit(&lease.namespace, EventKind::LeaseEnded { lease: id, owner: lease.owner.into(), reason });
         self.tables.lease_ends.remember(id, reason, self.bounds.losses_max);
     }
 
@@ -38,7 +38,7 @@ impl Model {
                 token: FencingToken(token),
                 mode: grant.mode,
                 lease: grant.lease,
-                owner: grant.owner.clone(),
+                owner: grant.owner.as_str().into(),
                 reason,
                 note: note.to_owned(),
             },
@@ -86,7 +86,15 @@ impl Model {
         let lease = want.lease();
         self.emit(
             &want.namespace,
-            EventKind::WaitEnded { request: want.request, attempt, reason, timed_out, names, owner: want.owner, lease },
+            EventKind::WaitEnded {
+                request: want.request,
+                attempt,
+                reason,
+                timed_out,
+                names,
+                owner: want.owner.into(),
+                lease,
+            },
         );
         self.bury(want.request, Ended { reason, token: None });
     }

@@ -131,7 +131,7 @@ impl Model {
 
     fn emit(&mut self, namespace: &str, kind: EventKind) {
         let revision = Revision { index: self.index, ordinal: self.events.len() as u32 };
-        self.events.push(Event { revision, at: LogTime(self.now), namespace: namespace.to_owned(), kind });
+        self.events.push(Event { revision, at: LogTime(self.now), namespace: namespace.into(), kind });
     }
 }
 

@@ -168,7 +168,7 @@ impl Model {
             token: FencingToken(token),
             mode,
             lease: old.lease,
-            owner: old.owner.clone(),
+            owner: old.owner.as_str().into(),
         };
         self.emit(&want.namespace, kind);
         self.end_request_without_grants(&old, LossReason::Converted);
@@ -179,7 +179,7 @@ impl Model {
     fn emit_granted(&mut self, want: &Want) {
         let attempt = self.tables.records[&want.request].attempt;
         let granted = self.granted(want.request);
-        let kind = EventKind::Granted { request: want.request, attempt, granted, owner: want.owner.clone() };
+        let kind = EventKind::Granted { request: want.request, attempt, granted, owner: want.owner.as_str().into() };
         self.emit(&want.namespace, kind);
     }
 

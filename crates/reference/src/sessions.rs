@@ -43,7 +43,7 @@ impl Model {
                 waiters: Default::default(),
             },
         );
-        self.emit(&open.namespace, EventKind::SessionOpened { lease: open.session, owner: open.owner.clone() });
+        self.emit(&open.namespace, EventKind::SessionOpened { lease: open.session, owner: open.owner.as_str().into() });
         Outcome::Opened(Opened { left_ms: open.ttl_ms })
     }
 

@@ -1,5 +1,7 @@
 //! What an entry did that others may wait for.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use crate::{Attempt, FencingToken, Granted, LeaseId, LockRequest, LogTime, LossReason, Mode, RequestId, Revision};
@@ -12,7 +14,7 @@ pub struct Event {
     /// Log time of the entry.
     pub at: LogTime,
     /// Namespace of the locks concerned.
-    pub namespace: String,
+    pub namespace: Arc<str>,
     /// What happened.
     pub kind: EventKind,
 }
@@ -29,7 +31,7 @@ pub enum EventKind {
         /// What was granted. `confirm` tells whether it ended a wait.
         granted: Granted,
         /// Shown to watchers.
-        owner: String,
+        owner: Arc<str>,
     },
     /// An acquire queued, or a later attempt re-armed its wait.
     Queued {
@@ -40,7 +42,7 @@ pub enum EventKind {
         /// The locks and modes.
         locks: Vec<LockRequest>,
         /// Shown to watchers.
-        owner: String,
+        owner: Arc<str>,
         /// Its session, or the lease of the grant that it converts.
         lease: Option<LeaseId>,
     },
@@ -58,7 +60,7 @@ pub enum EventKind {
         /// Names of the locks.
         names: Vec<String>,
         /// Shown to watchers.
-        owner: String,
+        owner: Arc<str>,
         /// As in `Queued`.
         lease: Option<LeaseId>,
     },
@@ -73,7 +75,7 @@ pub enum EventKind {
         /// The lease it hung on.
         lease: LeaseId,
         /// Who held it.
-        owner: String,
+        owner: Arc<str>,
         /// Why.
         reason: LossReason,
         /// What a forced release said; empty otherwise.
@@ -92,7 +94,7 @@ pub enum EventKind {
         /// The lease that both hang on.
         lease: LeaseId,
         /// Who holds it.
-        owner: String,
+        owner: Arc<str>,
     },
     /// A grant's value was replaced.
     ValueSet {
@@ -112,14 +114,14 @@ pub enum EventKind {
         /// Which.
         lease: LeaseId,
         /// Who opened it.
-        owner: String,
+        owner: Arc<str>,
     },
     /// A lease ended, after its grants and waits. Of a session: the session is lost.
     LeaseEnded {
         /// Which.
         lease: LeaseId,
         /// Who had it.
-        owner: String,
+        owner: Arc<str>,
         /// Why.
         reason: LossReason,
     },

@@ -1,6 +1,7 @@
 //! The way of an operation from this node to the leader's proposer.
 
 use bytes::Bytes;
+use futures_util::TryFutureExt;
 use leasehold_state_machine::{CALL_MS_MAX, Command, Operation, Outcome, Refusal, STEP_MS_MAX, codec};
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
@@ -24,26 +25,35 @@ pub struct Submitted {
 impl Node {
     /// Submits one operation and waits for its outcome, not longer than `deadline`. On a follower it is forwarded to the
     /// leader; without a leader it is held for a bounded time. Dropping the future does not undo the operation.
-    pub async fn submit(&self, operation: Operation, deadline: Instant) -> Result<Outcome, SubmitError> {
-        Ok(self.submit_noting_repeats(operation, deadline).await?.outcome)
-    }
-
-    /// As [`Node::submit`], for callers to whom it matters that the outcome may be that of a second send.
-    pub async fn submit_noting_repeats(
+    pub fn submit(
         &self,
         operation: Operation,
         deadline: Instant,
-    ) -> Result<Submitted, SubmitError> {
-        if let Some(refused) = self.check_level(operation.level(), deadline).await? {
-            return Ok(Submitted { outcome: Outcome::Refused(refused), repeated: false });
-        }
-        let command = self.parts.encode(operation, deadline)?;
-        let mut maybe_sent = false;
-        let outcome = self.parts.submit(&command, deadline, &mut maybe_sent).await;
-        match outcome {
-            Ok(outcome) => Ok(Submitted { outcome, repeated: maybe_sent }),
-            Err(_) if maybe_sent => Err(SubmitError::FateUnknown),
-            Err(error) => Err(error),
+    ) -> impl Future<Output = Result<Outcome, SubmitError>> + Send + '_ {
+        self.submit_noting_repeats(operation, deadline).map_ok(|submitted| submitted.outcome)
+    }
+
+    /// As [`Node::submit`], for callers to whom it matters that the outcome may be that of a second send.
+    pub fn submit_noting_repeats(
+        &self,
+        operation: Operation,
+        deadline: Instant,
+    ) -> impl Future<Output = Result<Submitted, SubmitError>> + Send + '_ {
+        let needed = operation.level();
+        // Before the first poll: there are very many of these futures, and they are smaller by the operation.
+        let command = self.parts.encode(operation, deadline);
+        async move {
+            if needed > self.parts.shared.level_in_force()
+                && let Some(refused) = Box::pin(self.check_level(needed, deadline)).await?
+            {
+                return Ok(Submitted { outcome: Outcome::Refused(refused), repeated: false });
+            }
+            let mut maybe_sent = false;
+            match self.parts.submit(&command?, deadline, &mut maybe_sent).await {
+                Ok(outcome) => Ok(Submitted { outcome, repeated: maybe_sent }),
+                Err(_) if maybe_sent => Err(SubmitError::FateUnknown),
+                Err(error) => Err(error),
+            }
         }
     }
 
@@ -51,9 +61,6 @@ impl Node {
     /// raised: so it makes sure before it refuses.
     async fn check_level(&self, needed: u32, deadline: Instant) -> Result<Option<Refusal>, SubmitError> {
         let shared = &self.parts.shared;
-        if needed <= shared.level_in_force() {
-            return Ok(None);
-        }
         self.read_barrier(deadline).await.map_err(|error| match error {
             ReadError::NoLeader { retry_after } => SubmitError::NoLeader { retry_after },
             ReadError::Stopping => SubmitError::Stopping,
@@ -90,23 +97,27 @@ impl Parts {
     async fn submit(&self, command: &Bytes, deadline: Instant, maybe_sent: &mut bool) -> Result<Outcome, SubmitError> {
         let mut known = self.leadership.known();
         loop {
-            let leader = self.wait_for_leader(&mut known, deadline).await?;
-            let Some((target, member)) = self.leadership.target().filter(|(target, _)| *target == leader) else {
-                self.pause(deadline).await?;
+            let now = *known.borrow_and_update();
+            let leader = match now {
+                Some(leader) => leader,
+                None => Box::pin(self.wait_for_leader(&mut known, deadline)).await?,
+            };
+            let Some(fate) = self.send(leader, command) else {
+                Box::pin(self.pause(deadline)).await?;
                 continue;
             };
-            let fate = self.send(target, &member, command);
-            // Mapped at once: what `wait_for` gives is a lock, and must not live across an await.
+            // None is known from the moment on at which this node stops.
             let elsewhere = async { known.wait_for(|known| *known != Some(leader)).await.map(drop) };
             tokio::select! {
+                biased;
                 fate = fate => match fate {
                     Ok(Fate::Outcome(outcome)) => return Ok(outcome),
                     Ok(Fate::Busy) => return Err(SubmitError::Busy { pending: PENDING_MAX }),
                     // This node has applied that the level was raised; the leader is about to.
-                    Ok(Fate::NotLeader | Fate::AboveLevel) => self.pause(deadline).await?,
+                    Ok(Fate::NotLeader | Fate::AboveLevel) => Box::pin(self.pause(deadline)).await?,
                     Ok(Fate::Unknown) | Err(_) => {
                         *maybe_sent = true;
-                        self.pause(deadline).await?;
+                        Box::pin(self.pause(deadline)).await?;
                     }
                 },
                 _ = elsewhere => *maybe_sent = true,
@@ -114,21 +125,24 @@ impl Parts {
                     *maybe_sent = true;
                     return Err(SubmitError::FateUnknown);
                 }
-                () = self.stop.cancelled() => {
-                    *maybe_sent = true;
-                    return Err(SubmitError::Stopping);
-                }
+            }
+            if self.stop.is_cancelled() {
+                return Err(SubmitError::Stopping);
             }
         }
     }
 
-    fn send(&self, target: u64, member: &Member, command: &Bytes) -> oneshot::Receiver<Fate> {
-        if target != self.options.node_id {
-            return self.forwarder.forward(target, member, command.clone());
+    /// Sends a command to a leader. None: raft knows another one, or none, by now.
+    fn send(&self, leader: u64, command: &Bytes) -> Option<oneshot::Receiver<Fate>> {
+        if leader == self.options.node_id {
+            let (reply, fate) = oneshot::channel();
+            self.proposer.propose(Proposal { command: command.clone(), reply: Reply::Local(reply) });
+            return Some(fate);
         }
-        let (reply, fate) = oneshot::channel();
-        self.proposer.propose(Proposal { command: command.clone(), reply: Reply::Local(reply) });
-        fate
+        let forward = |target: u64, member: &Member| {
+            (target == leader).then(|| self.forwarder.forward(target, member, command.clone()))
+        };
+        self.leadership.with_target(forward).flatten()
     }
 
     fn no_leader(&self) -> SubmitError {

@@ -82,27 +82,27 @@ impl Calls {
         }
         match acquire.wait {
             WaitMode::Try => {
-                match self.busy(&acquire, time).await {
-                    Ok(None) => {}
-                    Ok(Some(held)) => return Ok(settled(convert::held(held), guard)),
-                    Err(error) => {
-                        guard.disarm();
-                        return Err(error);
+                // What this node has applied tells whether it is worth asking the leader; a try that may be granted costs nothing more.
+                let may_be_busy = self.node.state().busy(&acquire, LogTime(0)).is_some();
+                if may_be_busy {
+                    match Box::pin(self.busy(&acquire, time)).await {
+                        Ok(None) => {}
+                        Ok(Some(held)) => return Ok(settled(convert::held(held), guard)),
+                        Err(error) => {
+                            guard.disarm();
+                            return Err(error);
+                        }
                     }
                 }
                 let outcome = self.node.submit(Operation::Acquire(acquire), time.deadline()).await;
                 self.answer_outcome(outcome, guard)
             }
-            WaitMode::For { .. } => self.acquire_waiting(acquire, time, guard).await,
+            WaitMode::For { .. } => Box::pin(self.acquire_waiting(acquire, time, guard)).await,
         }
     }
 
-    /// Answers a try on a held lock without a log entry, where that is all that the log could say. What this node has applied tells
-    /// whether it is worth asking the leader; a try that may be granted costs nothing more.
+    /// Answers a try on a held lock without a log entry, where that is all that the log could say.
     async fn busy(&self, acquire: &Acquire, time: CallTime) -> Result<Option<Held>, CallError> {
-        if self.node.state().busy(acquire, LogTime(0)).is_none() {
-            return Ok(None);
-        }
         let Some(clock) = self.node.read_barrier(time.deadline()).await? else { return Ok(None) };
         Ok(self.node.state().busy(acquire, clock))
     }

@@ -11,7 +11,7 @@ pub(crate) fn push_watch_events(event: &Event, wanted: impl Fn(&str) -> bool, ou
     let base = |kind: v1::EventType| v1::WatchEvent {
         revision: Some(revision(event.revision)),
         at_ms: event.at.0,
-        namespace: event.namespace.clone(),
+        namespace: event.namespace.to_string(),
         r#type: kind.into(),
         ..Default::default()
     };
@@ -22,7 +22,7 @@ pub(crate) fn push_watch_events(event: &Event, wanted: impl Fn(&str) -> bool, ou
                 name: lock.name.clone(),
                 token: lock.token.0,
                 lease: granted.lease.to_string(),
-                owner: owner.clone(),
+                owner: owner.to_string(),
                 ..base(v1::EventType::Granted).held(wire_mode(lock.mode))
             }));
         }
@@ -30,7 +30,7 @@ pub(crate) fn push_watch_events(event: &Event, wanted: impl Fn(&str) -> bool, ou
             out.extend(locks.iter().filter(|lock| wanted(&lock.name)).map(|lock| v1::WatchEvent {
                 name: lock.name.clone(),
                 lease: lease_text(lease),
-                owner: owner.clone(),
+                owner: owner.to_string(),
                 ..base(v1::EventType::Queued).held(wire_mode(lock.mode))
             }));
         }
@@ -38,7 +38,7 @@ pub(crate) fn push_watch_events(event: &Event, wanted: impl Fn(&str) -> bool, ou
             out.extend(names.iter().filter(|name| wanted(name)).map(|name| v1::WatchEvent {
                 name: name.clone(),
                 lease: lease_text(lease),
-                owner: owner.clone(),
+                owner: owner.to_string(),
                 reason: loss_reason(Some(*reason)).into(),
                 ..base(v1::EventType::WaitEnded)
             }));
@@ -47,7 +47,7 @@ pub(crate) fn push_watch_events(event: &Event, wanted: impl Fn(&str) -> bool, ou
             name: name.clone(),
             token: token.0,
             lease: lease.to_string(),
-            owner: owner.clone(),
+            owner: owner.to_string(),
             reason: loss_reason(Some(*reason)).into(),
             note: note.clone(),
             ..base(loss_type(*reason)).held(wire_mode(*mode))
@@ -58,7 +58,7 @@ pub(crate) fn push_watch_events(event: &Event, wanted: impl Fn(&str) -> bool, ou
                 token: token.0,
                 replaced: replaced.0,
                 lease: lease.to_string(),
-                owner: owner.clone(),
+                owner: owner.to_string(),
                 ..base(v1::EventType::Converted).held(wire_mode(*mode))
             })
         }
@@ -72,12 +72,12 @@ pub(crate) fn push_watch_events(event: &Event, wanted: impl Fn(&str) -> bool, ou
         }),
         EventKind::SessionOpened { lease, owner } => out.push(v1::WatchEvent {
             lease: lease.to_string(),
-            owner: owner.clone(),
+            owner: owner.to_string(),
             ..base(v1::EventType::SessionOpened)
         }),
         EventKind::LeaseEnded { lease, owner, reason } if lease.is_session() => out.push(v1::WatchEvent {
             lease: lease.to_string(),
-            owner: owner.clone(),
+            owner: owner.to_string(),
             reason: loss_reason(Some(*reason)).into(),
             ..base(v1::EventType::SessionLost)
         }),

@@ -35,7 +35,7 @@ impl Filter {
                     convert::push_watch_events(event, |_| true, out);
                 }
             }
-            _ if event.namespace != self.namespace => {}
+            _ if *event.namespace != *self.namespace => {}
             Target::Namespace => convert::push_watch_events(event, |_| true, out),
             Target::Lock(name) => {
                 if event.kind.names_any(|other| other == name) {

@@ -1,7 +1,7 @@
 //! Where apply leaves events, and where watchers find them.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use leasehold_consensus::ApplyObserver;
 use leasehold_state_machine::{Event, Revision, StateMachine};
@@ -24,6 +24,8 @@ pub(crate) struct Hub {
     /// Wakes the task that rings the watchers.
     news: Notify,
     interests: Mutex<Interests>,
+    /// How many there are. Apply wakes nobody when there are none.
+    watches: AtomicUsize,
     watches_max: usize,
     /// Index of the entry up to which all watchers were rung.
     rung_through: AtomicU64,
@@ -47,6 +49,7 @@ impl Hub {
             ring: Mutex::new(Ring::new(bounds)),
             news: Notify::new(),
             interests: Mutex::default(),
+            watches: AtomicUsize::new(0),
             watches_max: options.watches_max,
             rung_through: AtomicU64::new(0),
             stop: CancellationToken::new(),
@@ -109,6 +112,10 @@ impl Hub {
         }
         let signal = Arc::new(Signal::default());
         let key = interests.insert(&filter, Arc::clone(&signal));
+        // Before the watcher looks into the ring: what is not there then is pushed by somebody who sees this.
+        self.watches.store(interests.len(), Ordering::SeqCst);
+        // Nobody was rung while nobody watched.
+        self.news.notify_one();
         Ok(Place { hub: Arc::clone(self), filter, key, signal })
     }
 
@@ -126,13 +133,22 @@ impl Hub {
     pub(crate) fn watches(&self) -> usize {
         self.interests.lock().len()
     }
+
+    /// Whether the task that rings the watchers was woken since this was asked last.
+    #[cfg(test)]
+    pub(crate) fn is_woken(&self) -> bool {
+        use futures_util::FutureExt;
+        self.news.notified().now_or_never().is_some()
+    }
 }
 
 impl ApplyObserver for Hub {
     fn applied(&self, events: Arc<[Event]>, state: &StateMachine) {
         let index = state.applied().map_or(0, |entry| entry.index);
         self.ring.lock().push(index, events);
-        self.news.notify_one();
+        if self.watches.load(Ordering::SeqCst) > 0 {
+            self.news.notify_one();
+        }
     }
 
     fn reset(&self, state: &StateMachine) {
@@ -157,6 +173,8 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.hub.interests.lock().remove(&self.filter, self.key);
+        let mut interests = self.hub.interests.lock();
+        interests.remove(&self.filter, self.key);
+        self.hub.watches.store(interests.len(), Ordering::SeqCst);
     }
 }

@@ -107,7 +107,7 @@ impl Interests {
         if let Some(lease) = event.kind.lease().filter(|_| !self.sessions.is_empty()) {
             ring_all(self.sessions.get(&lease));
         }
-        let Some(namespace) = self.namespaces.get(&event.namespace) else { return };
+        let Some(namespace) = self.namespaces.get(&*event.namespace) else { return };
         if !namespace.locks.is_empty() {
             // Never true: every name is looked at.
             event.kind.names_any(|name| {

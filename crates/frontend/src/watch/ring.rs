@@ -139,11 +139,11 @@ mod tests {
     use super::*;
 
     fn events(index: u64, count: u32) -> Arc<[Event]> {
-        let kind = || EventKind::SessionOpened { lease: LeaseId(1), owner: String::new() };
+        let kind = || EventKind::SessionOpened { lease: LeaseId(1), owner: "".into() };
         let event = |ordinal| Event {
             revision: Revision { index, ordinal },
             at: LogTime(index),
-            namespace: String::new(),
+            namespace: "".into(),
             kind: kind(),
         };
         (0..count).map(event).collect()

@@ -175,8 +175,11 @@ async fn places_are_bounded_and_a_closed_hub_ends_its_watches() {
 #[tokio::test]
 async fn a_watch_that_begins_in_the_past_has_read_what_does_not_concern_it() {
     let mut node = Node::new(8);
+    // Nobody is rung while nobody watches.
+    let other = node.watch("other").await;
     node.lose(&["busy"]);
     node.settled().await;
+    drop(other);
     let mut watcher = node.watch_after(Target::Lock("quiet".into()), all_of(0)).await.unwrap();
     // Its client takes its time.
     for _ in 0..5 {
@@ -187,4 +190,26 @@ async fn a_watch_that_begins_in_the_past_has_read_what_does_not_concern_it() {
     }
     node.lose(&["quiet"]);
     assert_eq!(events(&mut watcher).await, [42]);
+}
+
+#[tokio::test]
+async fn apply_wakes_nobody_while_nobody_watches() {
+    let mut node = Node::new(100);
+    node.lose(&["a"]);
+    // The task that would take the word does not run before this one waits.
+    assert!(!node.hub.is_woken());
+    let mut watcher = node.watch_after(Target::Lock("a".into()), all_of(0)).await.unwrap();
+    node.lose(&["a"]);
+    assert!(node.hub.is_woken());
+    node.lose(&["b"]);
+    assert_eq!(events(&mut watcher).await, [1, 2]);
+    node.settled().await;
+    drop(watcher);
+    node.lose(&["a"]);
+    assert!(!node.hub.is_woken());
+    // What nobody was rung for is told all the same to one who comes later.
+    let mut late = node.watch_after(Target::Lock("a".into()), all_of(2)).await.unwrap();
+    assert_eq!(events(&mut late).await, [4]);
+    node.lose(&["a"]);
+    assert_eq!(events(&mut late).await, [5]);
 }

@@ -166,7 +166,7 @@ fn session_is_lost_by_who_opened_it() {
     pair.run(101, Operation::Tick);
     let last = pair.events.last().map(|event| event.kind.clone());
     let (lease, owner, reason) = (session(1), "opener 1".to_owned(), LossReason::Expired);
-    assert_eq!(last, Some(EventKind::LeaseEnded { lease, owner, reason }));
+    assert_eq!(last, Some(EventKind::LeaseEnded { lease, owner: owner.as_str().into(), reason }));
 }
 
 /// A lease of an acquire's own, whose id everybody can read, served as a session.

@@ -1,5 +1,7 @@
 //! Converting a grant, shared to exclusive or back, without letting go.
 
+use std::sync::Arc;
+
 use super::StateMachine;
 use super::named::Named;
 use super::rows::{Claim, Grant, Request, RequestState, Told, Wanted};
@@ -19,7 +21,7 @@ impl StateMachine {
         body: u64,
     ) -> Result<Outcome, Refusal> {
         let Wanted { lock: key, mode } = wanted[0].clone();
-        match self.named(&key, token)? {
+        match self.named(key.namespace(), key.name(), token)? {
             Named::Held => {}
             Named::Gone(reason) => return Err(Refusal::NotHeld { token, name: key.name().to_owned(), reason }),
         }
@@ -97,12 +99,12 @@ impl StateMachine {
             token,
             mode: grant.mode,
             lease: grant.lease,
-            owner: grant.owner.to_string(),
+            owner: grant.owner.clone(),
         };
         self.emit(&claim.namespace, kind);
         // What a downgrade leaves room for.
         self.freed.insert(grant.lock.clone());
-        let owner = grant.owner.to_string();
+        let owner = grant.owner.clone();
         self.tables.insert_grant(token, grant);
         self.record_grant(claim, attempt, body, token, owner)
     }
@@ -114,7 +116,7 @@ impl StateMachine {
         attempt: Attempt,
         body: Option<u64>,
         first: FencingToken,
-        owner: String,
+        owner: Arc<str>,
     ) -> Granted {
         let request = claim.request;
         let locks = u32::try_from(claim.wanted.len()).expect("the locks of an acquire are bounded by a u32");

@@ -13,6 +13,7 @@
 //! or not it makes anything worse.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use super::keys::{LockKey, WaiterId};
 use super::rows::{Claim, Wanted};
@@ -89,7 +90,7 @@ impl Search<'_> {
             let step = || DeadlockStep {
                 lease: from.0,
                 actor: from.1.to_string(),
-                owner: tables.owner_of(claim),
+                owner: tables.owner_of(claim).to_string(),
                 name: key.name().to_owned(),
             };
             if waiter.is_some() && self.passes == Some(key) {
@@ -155,8 +156,8 @@ impl Tables {
     }
 
     /// Who asks; of a convert: who holds.
-    pub(super) fn owner_of(&self, claim: &Claim) -> String {
+    pub(super) fn owner_of(&self, claim: &Claim) -> Arc<str> {
         let held = claim.converts().and_then(|token| self.grants.get(&token));
-        held.map_or(&claim.owner, |grant| &grant.owner).to_string()
+        held.map_or(&claim.owner, |grant| &grant.owner).clone()
     }
 }

@@ -1,6 +1,7 @@
 //! How grants, leases and waits end, whatever ends them.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::StateMachine;
 use super::keys::WaiterId;
@@ -27,7 +28,7 @@ impl StateMachine {
             // The grants under a lease of its own are of one request.
             None => {
                 let grant = tokens.first().and_then(|token| self.tables.grants.get(token));
-                (grant.map(|grant| grant.owner.clone()).unwrap_or_default(), BTreeSet::new())
+                (grant.map_or_else(|| "".into(), |grant| grant.owner.clone()), BTreeSet::new())
             }
         };
         for token in &tokens {
@@ -57,8 +58,9 @@ impl StateMachine {
     fn drop_grant(&mut self, token: FencingToken, reason: LossReason, note: &str) -> Option<LeaseId> {
         let grant = self.tables.grants.get(&token)?;
         let (lock, lease, mode, request) = (grant.lock.clone(), grant.lease, grant.mode, grant.request);
-        let (owner, delay_ms) = (grant.owner.to_string(), grant.extras.lock_delay_ms());
-        let upgrade = self.tables.upgrade_of(token);
+        let (owner, delay_ms) = (grant.owner.clone(), grant.extras.lock_delay_ms());
+        let waited_for = self.tables.locks.get(&lock).is_some_and(|lock| lock.waiters() > 0);
+        let upgrade = if waited_for { self.tables.upgrade_of(token) } else { None };
         let kind =
             EventKind::Lost { name: lock.name().to_owned(), token, mode, lease, owner, reason, note: note.to_owned() };
         self.emit(lock.namespace(), kind);
@@ -67,7 +69,9 @@ impl StateMachine {
             self.end_waiter(upgrade, reason, false);
         }
         self.tables.remove_grant(token);
-        self.freed.insert(lock.clone());
+        if waited_for {
+            self.freed.insert(lock.clone());
+        }
         if reason == LossReason::Forced {
             self.tables.count_forced(lease);
         }
@@ -97,9 +101,8 @@ impl StateMachine {
         }
     }
 
-    fn close_empty_lease(&mut self, id: LeaseId, reason: LossReason, owner: Box<str>) {
+    fn close_empty_lease(&mut self, id: LeaseId, reason: LossReason, owner: Arc<str>) {
         let Some(lease) = self.tables.remove_lease(id) else { return };
-        let owner = owner.into_string();
         self.emit(&lease.namespace, EventKind::LeaseEnded { lease: id, owner, reason });
         let number = self.next_loss();
         self.tables.put_lease_end(id, LeaseEnd { number, reason });

@@ -1,5 +1,4 @@
 use super::StateMachine;
-use super::keys::LockKey;
 use super::named::Named;
 use super::validate;
 use crate::{ForceRelease, LossReason, Outcome, Refusal, Released};
@@ -9,7 +8,7 @@ impl StateMachine {
     pub(super) fn force_release(&mut self, force: &ForceRelease) -> Result<Outcome, Refusal> {
         validate::existing_lock(&force.namespace, &force.name)?;
         validate::force_reason(&force.reason, self.tables.limits(&force.namespace))?;
-        let released = match self.named(&LockKey::new(&force.namespace, &force.name), force.token)? {
+        let released = match self.named(&force.namespace, &force.name, force.token)? {
             Named::Gone(reason) => Released { released: false, reason, still_held: false },
             Named::Held => {
                 self.end_grant(force.token, LossReason::Forced, &force.reason);

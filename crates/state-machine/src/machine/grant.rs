@@ -63,7 +63,7 @@ impl StateMachine {
             };
             self.tables.insert_grant(token, grant);
         }
-        self.record_grant(&claim, attempt, body, first, claim.owner.to_string())
+        self.record_grant(&claim, attempt, body, first, claim.owner.clone())
     }
 
     /// A lease of its own for a grant.

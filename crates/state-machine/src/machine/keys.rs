@@ -1,5 +1,6 @@
 //! Keys of the tables, in memory and as bytes of rows.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::sync::Arc;
 
@@ -14,11 +15,21 @@ pub(super) struct LockKey(Arc<str>);
 
 impl LockKey {
     pub(super) fn new(namespace: &str, name: &str) -> Self {
-        let mut text = String::with_capacity(namespace.len() + 1 + name.len());
-        text.push_str(namespace);
-        text.push('\0');
-        text.push_str(name);
-        Self(text.into())
+        thread_local! {
+            /// Put together here, the key is one allocation.
+            static TEXT: RefCell<String> = const { RefCell::new(String::new()) };
+        }
+        TEXT.with_borrow_mut(|text| {
+            text.clear();
+            text.push_str(namespace);
+            text.push('\0');
+            text.push_str(name);
+            Self(text.as_str().into())
+        })
+    }
+
+    pub(super) fn is(&self, namespace: &str, name: &str) -> bool {
+        self.0.len() == namespace.len() + 1 + name.len() && self.parts() == (namespace, name)
     }
 
     fn parse(text: &[u8]) -> Option<Self> {
@@ -73,6 +84,9 @@ pub(super) enum RowKey {
 pub const HEADER_KEY: &[u8] = &[0];
 
 impl RowKey {
+    /// Tags are below.
+    pub(super) const TAGS: usize = 10;
+
     /// Tag byte, then the key in an order-preserving form: integers big endian, text as it is.
     pub(super) fn to_bytes(&self) -> Vec<u8> {
         match self {

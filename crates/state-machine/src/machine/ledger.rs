@@ -32,56 +32,70 @@ pub(super) fn body_hash(body: &[u8]) -> u64 {
 struct Change {
     /// The row exists in the checkpoint.
     in_checkpoint: bool,
-    /// Its hash in the sum; 0 for none: that adds nothing.
-    counted: u128,
     /// The row changed since it was counted.
     stale: bool,
+    /// Its hash in the sum; 0 for none: that adds nothing.
+    counted: u128,
+}
+
+impl Change {
+    /// The first one since the checkpoint.
+    fn first(key: &RowKey, before: Option<Vec<u8>>) -> Self {
+        let counted = before.as_ref().map_or(0, |value| row_hash(&key.to_bytes(), value));
+        Self { in_checkpoint: before.is_some(), stale: true, counted }
+    }
 }
 
 /// Rows that changed since the last checkpoint.
 #[derive(Debug, Default)]
 struct Changes {
-    /// By [`RowKey::number`].
-    numbered: BTreeMap<(u8, u128), Change>,
+    /// By tag, then by number: see [`RowKey::number`].
+    numbered: [BTreeMap<u128, Change>; RowKey::TAGS],
     named: BTreeMap<RowKey, Change>,
 }
 
 impl Changes {
     fn len(&self) -> usize {
-        self.numbered.len() + self.named.len()
+        self.numbered.iter().map(BTreeMap::len).sum::<usize>() + self.named.len()
     }
 
     fn get_mut(&mut self, key: &RowKey) -> Option<&mut Change> {
         match key.number() {
-            Some(number) => self.numbered.get_mut(&number),
+            Some((tag, number)) => self.numbered[usize::from(tag)].get_mut(&number),
             None => self.named.get_mut(key),
         }
     }
 
-    fn insert(&mut self, key: RowKey, change: Change) {
+    /// The change of a row, or the one that `first` makes.
+    fn get_or_insert(&mut self, key: &RowKey, first: impl FnOnce() -> Change) -> &mut Change {
         match key.number() {
-            Some(number) => drop(self.numbered.insert(number, change)),
-            None => drop(self.named.insert(key, change)),
+            Some((tag, number)) => self.numbered[usize::from(tag)].entry(number).or_insert_with(first),
+            None => self.named.entry(key.clone()).or_insert_with(first),
         }
     }
 
     fn remove(&mut self, key: &RowKey) {
         match key.number() {
-            Some(number) => drop(self.numbered.remove(&number)),
+            Some((tag, number)) => drop(self.numbered[usize::from(tag)].remove(&number)),
             None => drop(self.named.remove(key)),
         }
     }
 
     fn iter(&self) -> impl Iterator<Item = (RowKey, &Change)> {
-        let numbered = self.numbered.iter().map(|(number, change)| (RowKey::of_number(*number), change));
+        let numbered = (0..).zip(&self.numbered).flat_map(|(tag, changes)| {
+            changes.iter().map(move |(number, change)| (RowKey::of_number((tag, *number)), change))
+        });
         numbered.chain(self.named.iter().map(|(key, change)| (key.clone(), change)))
     }
 
     /// In key order.
     fn into_sorted(self) -> Vec<(RowKey, Change)> {
-        let numbered = self.numbered.into_iter().map(|(number, change)| (RowKey::of_number(number), change));
+        let numbered = (0..).zip(self.numbered).flat_map(|(tag, changes)| {
+            changes.into_iter().map(move |(number, change)| (RowKey::of_number((tag, number)), change))
+        });
         let mut all: Vec<_> = numbered.chain(self.named).collect();
-        all.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        // By kind: the rows of one are in order already.
+        all.sort_by(|(one, _), (other, _)| one.cmp(other));
         all
     }
 }
@@ -95,22 +109,18 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
-    /// Notes that a row is about to change; false when it is its first change since the checkpoint, which
-    /// [`Self::mark_first`] notes, as it needs the row's hash.
-    pub(super) fn mark_again(&mut self, key: &RowKey) -> bool {
-        let Some(change) = self.changes.get_mut(key) else { return false };
-        if !change.stale {
+    /// Notes that a row changes. `before` gives it as it was, encoded, or None where it was not: it is asked only at the first
+    /// change since the checkpoint.
+    pub(super) fn note(&mut self, key: RowKey, before: impl FnOnce() -> Option<Vec<u8>>) {
+        let mut first = false;
+        let change = self.changes.get_or_insert(&key, || {
+            first = true;
+            Change::first(&key, before())
+        });
+        if first || !change.stale {
             change.stale = true;
-            self.stale.push(key.clone());
+            self.stale.push(key);
         }
-        true
-    }
-
-    /// Notes that a row is about to change for the first time since the checkpoint.
-    pub(super) fn mark_first(&mut self, key: RowKey, hash_before: Option<u128>) {
-        self.stale.push(key.clone());
-        let change = Change { in_checkpoint: hash_before.is_some(), counted: hash_before.unwrap_or(0), stale: true };
-        self.changes.insert(key, change);
     }
 
     /// Rows that changed since the last checkpoint, with those that came and went since.

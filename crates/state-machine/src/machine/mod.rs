@@ -222,6 +222,6 @@ impl StateMachine {
         let index = self.tables.header.applied.map_or(0, |entry| entry.index);
         let ordinal = u32::try_from(self.events.len()).expect("an entry has fewer than 2^32 events");
         let revision = Revision { index, ordinal };
-        self.events.push(Event { revision, at: self.now(), namespace: namespace.to_owned(), kind });
+        self.events.push(Event { revision, at: self.now(), namespace: self.tables.intern_namespace(namespace), kind });
     }
 }

@@ -1,7 +1,6 @@
 //! Grants that a command names by lock and token.
 
 use super::StateMachine;
-use super::keys::LockKey;
 use crate::{FencingToken, LossReason, Refusal};
 
 /// What a lock and a token stand for.
@@ -16,17 +15,17 @@ pub(super) enum Named {
 impl StateMachine {
     /// Expires the grant if it is due, then tells what is there. Another lock's token, or one that was never given out, is
     /// refused.
-    pub(super) fn named(&mut self, lock: &LockKey, token: FencingToken) -> Result<Named, Refusal> {
+    pub(super) fn named(&mut self, namespace: &str, name: &str, token: FencingToken) -> Result<Named, Refusal> {
         self.touch_grant(token);
-        let wrong = || Refusal::WrongToken { token, name: lock.name().to_owned() };
+        let wrong = || Refusal::WrongToken { token, name: name.to_owned() };
         if token.0 == 0 || token.0 >= self.tables.header.next_token {
             return Err(wrong());
         }
         if let Some(grant) = self.tables.grants.get(&token) {
-            return if grant.lock == *lock { Ok(Named::Held) } else { Err(wrong()) };
+            return if grant.lock.is(namespace, name) { Ok(Named::Held) } else { Err(wrong()) };
         }
         match self.tables.losses_by_token.get(&token) {
-            Some(lost) if lost != lock => Err(wrong()),
+            Some(lost) if !lost.is(namespace, name) => Err(wrong()),
             Some(lost) => Ok(Named::Gone(self.tables.losses.get(lost).map(|loss| loss.reason))),
             None => Ok(Named::Gone(None)),
         }

@@ -48,7 +48,7 @@ impl StateMachine {
             grants: Tokens::None,
         };
         self.tables.insert_lease(session, lease);
-        self.emit(&open.namespace, EventKind::SessionOpened { lease: session, owner: open.owner.clone() });
+        self.emit(&open.namespace, EventKind::SessionOpened { lease: session, owner: open.owner.as_str().into() });
         Ok(Outcome::Opened(Opened { left_ms: open.ttl_ms }))
     }
 }

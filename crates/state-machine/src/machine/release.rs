@@ -1,5 +1,4 @@
 use super::StateMachine;
-use super::keys::LockKey;
 use super::named::Named;
 use super::validate;
 use crate::{LossReason, Outcome, Refusal, Release, Released};
@@ -11,7 +10,7 @@ impl StateMachine {
         validate::release(release)?;
         let mut named = Vec::with_capacity(release.locks.len());
         for held in &release.locks {
-            named.push(self.named(&LockKey::new(&release.namespace, &held.name), held.token)?);
+            named.push(self.named(&release.namespace, &held.name, held.token)?);
         }
         let spare = release.all_or_nothing && named.iter().any(|named| *named != Named::Held);
         let mut released = Vec::with_capacity(named.len());

@@ -66,7 +66,7 @@ pub(super) struct Lease {
 /// See [`Lease::session`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Session {
-    pub(super) owner: Box<str>,
+    pub(super) owner: Arc<str>,
     pub(super) metadata: Box<str>,
     pub(super) since: LogTime,
     /// Hash of the command that opened it.
@@ -87,7 +87,7 @@ pub(super) struct Grant {
     pub(super) request: RequestId,
     pub(super) mode: Mode,
     pub(super) since: LogTime,
-    pub(super) owner: Box<str>,
+    pub(super) owner: Arc<str>,
     pub(super) metadata: Box<str>,
     pub(super) extras: Extras,
 }
@@ -150,7 +150,7 @@ pub(super) struct Claim {
     pub(super) wanted: Box<[Wanted]>,
     pub(super) lease: LeaseRequest,
     /// Empty for a convert, as is all that follows but the actor: its grant keeps what it has.
-    pub(super) owner: Box<str>,
+    pub(super) owner: Arc<str>,
     pub(super) metadata: Box<str>,
     pub(super) extras: Extras,
 }

@@ -1,5 +1,4 @@
 use super::StateMachine;
-use super::keys::LockKey;
 use super::named::Named;
 use super::validate;
 use crate::{EventKind, Outcome, Refusal, SetValue, ValueSet};
@@ -10,7 +9,7 @@ impl StateMachine {
     pub(super) fn set_value(&mut self, set: &SetValue) -> Result<Outcome, Refusal> {
         validate::existing_lock(&set.namespace, &set.name)?;
         validate::value(&set.value, self.tables.limits(&set.namespace))?;
-        if let Named::Gone(reason) = self.named(&LockKey::new(&set.namespace, &set.name), set.token)? {
+        if let Named::Gone(reason) = self.named(&set.namespace, &set.name, set.token)? {
             return Ok(Outcome::ValueSet(ValueSet::NotHeld { reason }));
         }
         let grant = self.tables.grants.get(&set.token).expect("a held token has a grant");

@@ -1,6 +1,6 @@
 //! The tables: what is stored, and what follows from it.
 //!
-//! Every change of a stored row goes through a method here that first tells the ledger, and keeps the indexes true.
+//! Every change of a stored row goes through a method here that tells the ledger how the row was, and keeps the indexes true.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -82,14 +82,6 @@ impl Tables {
         }
     }
 
-    /// Must come before every change of a stored row.
-    fn mark(&mut self, key: RowKey) {
-        if !self.ledger.mark_again(&key) {
-            let hash_before = self.encoded(&key).map(|value| ledger::row_hash(&key.to_bytes(), &value));
-            self.ledger.mark_first(key, hash_before);
-        }
-    }
-
     // ---- namespaces ----
 
     /// The shared text of a namespace, one allocation for all that lies in it.
@@ -99,7 +91,8 @@ impl Tables {
 
     pub(super) fn put_limits(&mut self, namespace: &str, limits: Limits) {
         let name = self.intern_namespace(namespace);
-        self.mark(RowKey::Limits(name.clone()));
+        let before = self.encoded(&RowKey::Limits(name.clone()));
+        self.ledger.note(RowKey::Limits(name.clone()), || before);
         self.restore_limits(name, limits);
     }
 
@@ -129,10 +122,10 @@ impl Tables {
     // ---- leases ----
 
     pub(super) fn insert_lease(&mut self, id: LeaseId, lease: Lease) {
-        self.mark(RowKey::Lease(id));
         self.index_lease(id, &lease);
         let old = self.leases.insert(id, lease);
         assert!(old.is_none(), "lease {id} is new");
+        self.ledger.note(RowKey::Lease(id), || None);
     }
 
     /// The indexes of a lease.
@@ -146,8 +139,8 @@ impl Tables {
 
     /// Changes what a renewal changes.
     pub(super) fn renew_lease(&mut self, id: LeaseId, ttl_ms: u64, deadline: LogTime) {
-        self.mark(RowKey::Lease(id));
         let lease = self.leases.get_mut(&id).expect("a renewed lease exists");
+        self.ledger.note(RowKey::Lease(id), || Some(codec::encode(lease)));
         self.deadlines.replace(Some(lease.deadline), Some(deadline), Item::lease(id));
         lease.ttl_ms = ttl_ms;
         lease.deadline = deadline;
@@ -156,15 +149,15 @@ impl Tables {
 
     /// One of its grants was ended by force: its next renewal tells.
     pub(super) fn count_forced(&mut self, id: LeaseId) {
-        self.mark(RowKey::Lease(id));
         if let Some(lease) = self.leases.get_mut(&id) {
+            self.ledger.note(RowKey::Lease(id), || Some(codec::encode(lease)));
             lease.forced += 1;
         }
     }
 
     pub(super) fn remove_lease(&mut self, id: LeaseId) -> Option<Lease> {
-        self.mark(RowKey::Lease(id));
         let lease = self.leases.remove(&id)?;
+        self.ledger.note(RowKey::Lease(id), || Some(codec::encode(&lease)));
         self.deadlines.remove(lease.deadline, Item::lease(id));
         if lease.session.is_some()
             && let Some(namespace) = self.namespaces.get_mut(&lease.namespace)
@@ -183,9 +176,9 @@ impl Tables {
     }
 
     pub(super) fn insert_grant(&mut self, token: FencingToken, grant: Grant) {
-        self.mark(RowKey::Grant(token));
         self.index_grant(token, &grant);
-        self.grants.insert(token, grant);
+        let old = self.grants.insert(token, grant);
+        self.ledger.note(RowKey::Grant(token), || old.as_ref().map(codec::encode));
     }
 
     /// The indexes of a grant.
@@ -201,8 +194,8 @@ impl Tables {
     }
 
     pub(super) fn remove_grant(&mut self, token: FencingToken) -> Option<Grant> {
-        self.mark(RowKey::Grant(token));
         let grant = self.grants.remove(&token)?;
+        self.ledger.note(RowKey::Grant(token), || Some(codec::encode(&grant)));
         if let Some(lock) = self.locks.get_mut(&grant.lock) {
             lock.holders.remove(token);
             lock.let_go(grant.mode);
@@ -222,8 +215,8 @@ impl Tables {
 
     /// Changes the value of a grant.
     pub(super) fn set_value(&mut self, token: FencingToken, version: u64, value: &[u8]) {
-        self.mark(RowKey::Grant(token));
         let grant = self.grants.get_mut(&token).expect("a grant whose value is set exists");
+        self.ledger.note(RowKey::Grant(token), || Some(codec::encode(grant)));
         grant.extras = Extras::new(Extra { version, value: value.into(), ..grant.extras.to_extra() });
     }
 
@@ -241,8 +234,8 @@ impl Tables {
 
     /// Makes a lock ungrantable until then at least.
     pub(super) fn put_delay(&mut self, lock: LockKey, until: LogTime) {
-        self.mark(RowKey::Delay(lock.clone()));
         if let Some(delay) = self.delays.get_mut(&lock) {
+            self.ledger.note(RowKey::Delay(lock), || Some(codec::encode(delay)));
             let before = delay.until;
             delay.until = before.max(until);
             self.deadlines.replace(Some(before), Some(delay.until), Item::Delay(delay.number));
@@ -251,6 +244,7 @@ impl Tables {
         let delay = Delay { number: self.header.next_delay, until };
         self.header.next_delay += 1;
         self.index_delay(lock.clone(), delay);
+        self.ledger.note(RowKey::Delay(lock.clone()), || None);
         self.delays.insert(lock, delay);
     }
 
@@ -263,8 +257,8 @@ impl Tables {
     }
 
     pub(super) fn remove_delay(&mut self, lock: &LockKey) {
-        self.mark(RowKey::Delay(lock.clone()));
         let Some(delay) = self.delays.remove(lock) else { return };
+        self.ledger.note(RowKey::Delay(lock.clone()), || Some(codec::encode(&delay)));
         self.deadlines.remove(delay.until, Item::Delay(delay.number));
         self.delays_by_number.remove(&delay.number);
         self.lock_delays -= 1;
@@ -279,9 +273,9 @@ impl Tables {
     // ---- waiters ----
 
     pub(super) fn insert_waiter(&mut self, id: WaiterId, waiter: Waiter) {
-        self.mark(RowKey::Waiter(id));
         self.index_waiter(id, &waiter);
-        self.waiters.insert(id, waiter);
+        let old = self.waiters.insert(id, waiter);
+        self.ledger.note(RowKey::Waiter(id), || old.as_ref().map(codec::encode));
     }
 
     /// The indexes of a waiter.
@@ -344,15 +338,15 @@ impl Tables {
     }
 
     pub(super) fn set_waiter_deadline(&mut self, id: WaiterId, deadline: LogTime) {
-        self.mark(RowKey::Waiter(id));
         let waiter = self.waiters.get_mut(&id).expect("a waiter that is re-armed exists");
+        self.ledger.note(RowKey::Waiter(id), || Some(codec::encode(waiter)));
         self.deadlines.replace(Some(waiter.deadline), Some(deadline), Item::Waiter(id));
         waiter.deadline = deadline;
     }
 
     pub(super) fn remove_waiter(&mut self, id: WaiterId) -> Option<Waiter> {
-        self.mark(RowKey::Waiter(id));
         let waiter = self.waiters.remove(&id)?;
+        self.ledger.note(RowKey::Waiter(id), || Some(codec::encode(&waiter)));
         self.deadlines.remove(waiter.deadline, Item::Waiter(id));
         let claim = &waiter.claim;
         if let Some(actor) = self.actor_of(claim) {
@@ -400,28 +394,30 @@ impl Tables {
     // ---- requests and instances ----
 
     pub(super) fn put_request(&mut self, id: RequestId, request: Request) {
-        self.mark(RowKey::Request(id));
         let until = request.forget_after();
-        let before = self.requests.insert(id, request).as_ref().and_then(Request::forget_after);
+        let old = self.requests.insert(id, request);
+        self.ledger.note(RowKey::Request(id), || old.as_ref().map(codec::encode));
+        let before = old.as_ref().and_then(Request::forget_after);
         self.deadlines.replace(before, until, Item::Request(id));
     }
 
     pub(super) fn remove_request(&mut self, id: RequestId) {
-        self.mark(RowKey::Request(id));
-        if let Some(until) = self.requests.remove(&id).as_ref().and_then(Request::forget_after) {
+        let Some(old) = self.requests.remove(&id) else { return };
+        self.ledger.note(RowKey::Request(id), || Some(codec::encode(&old)));
+        if let Some(until) = old.forget_after() {
             self.deadlines.remove(until, Item::Request(id));
         }
     }
 
     pub(super) fn put_instance(&mut self, client: u64, instance: Instance) {
-        self.mark(RowKey::Instance(client));
         let old = self.instances.insert(client, instance);
+        self.ledger.note(RowKey::Instance(client), || old.as_ref().map(codec::encode));
         self.deadlines.replace(old.map(|old| old.until), Some(instance.until), Item::Instance(client));
     }
 
     pub(super) fn remove_instance(&mut self, client: u64) {
-        self.mark(RowKey::Instance(client));
         if let Some(instance) = self.instances.remove(&client) {
+            self.ledger.note(RowKey::Instance(client), || Some(codec::encode(&instance)));
             self.deadlines.remove(instance.until, Item::Instance(client));
         }
     }
@@ -429,15 +425,22 @@ impl Tables {
     // ---- losses ----
 
     pub(super) fn put_loss(&mut self, lock: LockKey, loss: Loss) {
-        self.remove_loss(&lock);
         self.losses_by_age.insert(loss.number, lock.clone());
         self.losses_by_token.insert(loss.token, lock.clone());
-        self.losses.insert(lock, loss);
+        let old = self.losses.insert(lock.clone(), loss);
+        self.forget_loss(lock, old);
     }
 
     pub(super) fn remove_loss(&mut self, lock: &LockKey) {
-        self.mark(RowKey::Loss(lock.clone()));
-        if let Some(old) = self.losses.remove(lock) {
+        if let Some((lock, old)) = self.losses.remove_entry(lock) {
+            self.forget_loss(lock, Some(old));
+        }
+    }
+
+    /// What a loss leaves behind that was removed or replaced.
+    fn forget_loss(&mut self, lock: LockKey, old: Option<Loss>) {
+        self.ledger.note(RowKey::Loss(lock), || old.as_ref().map(codec::encode));
+        if let Some(old) = old {
             self.losses_by_age.remove(&old.number);
             self.losses_by_token.remove(&old.token);
         }
@@ -445,14 +448,20 @@ impl Tables {
 
     pub(super) fn put_lease_end(&mut self, lease: LeaseId, end: LeaseEnd) {
         self.remove_lease_end(lease);
-        self.mark(RowKey::LeaseEnds(LeaseEnds::chunk_of(end)));
+        self.note_lease_end(end);
         self.lease_ends.insert(lease, end);
     }
 
     pub(super) fn remove_lease_end(&mut self, lease: LeaseId) {
         let Some(end) = self.lease_ends.get(lease) else { return };
-        self.mark(RowKey::LeaseEnds(LeaseEnds::chunk_of(end)));
+        self.note_lease_end(end);
         self.lease_ends.remove(lease);
+    }
+
+    /// Before the row of this end changes.
+    fn note_lease_end(&mut self, end: LeaseEnd) {
+        let chunk = LeaseEnds::chunk_of(end);
+        self.ledger.note(RowKey::LeaseEnds(chunk), || self.lease_ends.chunk(chunk).as_ref().map(codec::encode));
     }
 
     // ---- rows and their hash ----

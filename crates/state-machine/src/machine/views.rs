@@ -221,7 +221,7 @@ impl StateMachine {
                 WaiterView {
                     position,
                     request: claim.request,
-                    owner: self.tables.owner_of(claim),
+                    owner: self.tables.owner_of(claim).to_string(),
                     mode,
                     waited_ms: waiter.since.ms_until(self.now()),
                     left_ms: self.now().ms_until(waiter.deadline),

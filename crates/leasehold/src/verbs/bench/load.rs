@@ -14,6 +14,7 @@ use super::caller::{Caller, Phase, WAIT_MS};
 use super::cpu;
 use super::expirer::Expirer;
 use super::holder::Holder;
+use super::keeper::{KEEPERS_MAX, Keeper};
 use super::lane::Lane;
 use super::record::Record;
 use super::schedule::{Schedule, Stop};
@@ -21,8 +22,10 @@ use super::session_batch::{SessionBatch, SessionPlan, batch_size};
 use super::worker::{Common, Contended, Habit, Worker};
 use crate::exit::{Exit, Failure};
 
-/// How long preparing, and cleaning up, may take.
+/// How long preparing, and cleaning up, may take without locks that are held beside the load.
 const PHASE_MAX: Duration = Duration::from_secs(120);
+/// More of it for every so many locks that are held beside the load.
+const HELD_PER_SECOND: usize = 1_000;
 /// Beyond the longest wait, for what is under way at the end of the load.
 const DRAIN_MAX: Duration = Duration::from_secs(10);
 /// Beyond the run itself, before a session that nobody renews ends.
@@ -69,6 +72,10 @@ impl Workload {
 pub(super) struct Plan {
     pub(super) workload: Workload,
     pub(super) callers: usize,
+    /// Locks that are held all the time beside the load.
+    pub(super) held: usize,
+    /// When these run out, counted from the beginning of the run.
+    pub(super) held_for: Option<Duration>,
     pub(super) connections: usize,
     pub(super) addresses: Vec<String>,
     pub(super) unary: bool,
@@ -96,7 +103,8 @@ pub(super) async fn run(plan: &Plan, stop: &Stop) -> Result<Outcome, Failure> {
     let mut lanes = open(plan).await.map_err(unavailable)?;
     seat(plan, &clock, &mut lanes);
     let prepared = Schedule::begin(&clock, Duration::ZERO, Duration::ZERO, stop);
-    let soon = |clock: &Clock| clock.now().after(PHASE_MAX);
+    let phase_max = phase_max(plan);
+    let soon = |clock: &Clock| clock.now().after(phase_max);
     let mut ended = through(&mut lanes, Phase::Prepare, &prepared, soon(&clock), plan.unary).await;
     let mut leader_cpu_percent = None;
     if ended.is_ok() {
@@ -112,6 +120,11 @@ pub(super) async fn run(plan: &Plan, stop: &Stop) -> Result<Outcome, Failure> {
     lanes.iter().for_each(|lane| record.merge(&lane.record));
     ended.and(cleaned).map_err(|problem| unavailable(with_errors(&problem, &record)))?;
     Ok(Outcome { record, leader_cpu_percent })
+}
+
+/// How long preparing, and cleaning up, may take.
+fn phase_max(plan: &Plan) -> Duration {
+    PHASE_MAX + Duration::from_secs((plan.held / HELD_PER_SECOND) as u64)
 }
 
 fn unavailable(problem: String) -> Failure {
@@ -161,7 +174,7 @@ fn callers(plan: &Plan, now: Moment) -> Vec<Box<dyn Caller>> {
     let common = Arc::new(Common {
         namespace: plan.namespace.clone(),
         ttl_ms: millis(if let Workload::Expiry { .. } = plan.workload { TTL_DEFAULT } else { plan.ttl }),
-        session_ttl_ms: millis(plan.warm_up + plan.length + SESSION_SPARE),
+        session_ttl_ms: millis(phase_max(plan) + plan.warm_up + plan.length + SESSION_SPARE),
         contended: contended.into_iter().map(Contended::new).collect(),
         busy,
         origin: now,
@@ -172,7 +185,7 @@ fn callers(plan: &Plan, now: Moment) -> Vec<Box<dyn Caller>> {
         (0..count).map(move |number| Box::new(Worker::new(&common, habit, number)) as Box<dyn Caller>)
     };
     let holder = || std::iter::once(Box::new(Holder::new(&common)) as Box<dyn Caller>);
-    match plan.workload {
+    let mut callers: Vec<_> = match plan.workload {
         Workload::Uncontended => workers(Habit::Own, plan.callers).collect(),
         Workload::Contended { .. } => workers(Habit::Contended, plan.callers).collect(),
         Workload::TryBusy { .. } => holder().chain(workers(Habit::Busy, plan.callers)).collect(),
@@ -183,7 +196,14 @@ fn callers(plan: &Plan, now: Moment) -> Vec<Box<dyn Caller>> {
             expirers.chain(workers(Habit::Background, background)).collect()
         }
         Workload::Sessions { sessions, every } => session_batches(plan, sessions, every),
-    }
+    };
+    let keepers = plan.held.min(KEEPERS_MAX);
+    let until = plan.held_for.map(|span| now.after(span));
+    let share = |number: usize| plan.held / keepers + usize::from(number < plan.held % keepers);
+    callers.extend(
+        (0..keepers).map(|number| Box::new(Keeper::new(&common, number, share(number), until)) as Box<dyn Caller>),
+    );
+    callers
 }
 
 fn session_batches(plan: &Plan, sessions: usize, every: Duration) -> Vec<Box<dyn Caller>> {

@@ -16,6 +16,7 @@ mod connection;
 mod cpu;
 mod expirer;
 mod holder;
+mod keeper;
 mod lane;
 mod load;
 mod options;
@@ -81,6 +82,8 @@ async fn measure(
         ttl: load.ttl(&workload),
         workload,
         callers: load.callers,
+        held: load.held,
+        held_for: load.held_for,
         connections,
         addresses,
         unary: load.unary,

@@ -19,6 +19,8 @@ pub(super) const CONNECTIONS_MAX: usize = 1_024;
 const CALLERS_PER_CONNECTION_MAX: usize = 4_096;
 /// Sessions of one run.
 const SESSIONS_MAX: usize = 1_000_000;
+/// Locks that are held beside the load.
+const HELD_MAX: usize = 2_000_000;
 /// Locks of one run.
 const LOCKS_MAX: usize = 1_000;
 /// Longest run.
@@ -63,6 +65,12 @@ pub(crate) struct LoadArgs {
     /// Connections that the callers share (at most as many as callers)
     #[arg(long, default_value_t = 8, value_name = "N", value_parser = at_most(CONNECTIONS_MAX))]
     pub(super) connections: usize,
+    /// Locks that are held all the time beside the load, each under a lease of its own (at most 2000000)
+    #[arg(long, default_value_t = 0, value_name = "N", value_parser = at_most_or_none(HELD_MAX))]
+    pub(super) held: usize,
+    /// Lets all of --held run out at once, so long after the first of them was taken (default: they outlive the run)
+    #[arg(long, value_parser = duration, value_name = "DUR", requires = "held")]
+    pub(super) held_for: Option<Duration>,
     /// Unary calls instead of streams
     #[arg(long)]
     pub(super) unary: bool,
@@ -117,6 +125,14 @@ pub(super) fn at_most(max: usize) -> impl Fn(&str) -> Result<usize, String> + Cl
     move |text| {
         let number = text.parse().map_err(|_| format!("{text:?} is not a whole number"))?;
         if (1..=max).contains(&number) { Ok(number) } else { Err(format!("{number} is not between 1 and {max}")) }
+    }
+}
+
+/// Parses a number from 0 up to `max`.
+fn at_most_or_none(max: usize) -> impl Fn(&str) -> Result<usize, String> + Clone {
+    move |text| {
+        let number = text.parse().map_err(|_| format!("{text:?} is not a whole number"))?;
+        if number <= max { Ok(number) } else { Err(format!("{number} is above {max}")) }
     }
 }
 
@@ -227,6 +243,7 @@ mod tests {
             ("uncontended --warm-up 2h", "'--warm-up <DUR>': 7200s is above 3600s"),
             ("contended --locks 1001", "'--locks <N>': 1001 is not between 1 and 1000"),
             ("uncontended --callers 9000 --connections 2", "--callers: 9000 on 2 connections are more than 4096"),
+            ("uncontended --held 2000001", "'--held <N>': 2000001 is above 2000000"),
             ("sessions --ttl 3s --every 3s", "--every: 3s is not above zero and below --ttl (3s)"),
             ("expiry --ttl 1m", "--ttl: 60s is above 20s"),
         ] {

@@ -48,6 +48,8 @@ struct ReportJson<'a> {
     transport: &'a str,
     callers: usize,
     connections: usize,
+    /// Locks that were held beside the load.
+    held: usize,
     endpoints: &'a [String],
     seconds: f64,
     /// What is counted.
@@ -96,6 +98,7 @@ pub(super) fn print(plan: &Plan, outcome: &Outcome, format: Format) -> Result<()
                 transport: if plan.unary { "unary" } else { "stream" },
                 callers: plan.callers,
                 connections: plan.connections,
+                held: plan.held,
                 endpoints: &plan.addresses,
                 seconds: plan.length.as_secs_f64(),
                 unit: plan.workload.unit(),

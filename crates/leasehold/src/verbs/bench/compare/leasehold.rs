@@ -29,6 +29,8 @@ impl Leasehold {
         let plan = Plan {
             workload: job.workload(),
             callers: job.callers,
+            held: 0,
+            held_for: None,
             connections: job.connections,
             addresses: connection::addresses(&options, job.target).await?,
             unary: false,
