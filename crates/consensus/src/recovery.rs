@@ -102,7 +102,14 @@ fn open_all(
     failpoint!("recovery::checkpoint::after").map_err(|error| data(&error))?;
     let state = match choose(state, snapshot.as_ref(), purged)? {
         Source::Checkpoint(state) => *state,
-        Source::Nothing => StateMachine::new(),
+        Source::Nothing => {
+            // Cut off in the middle before there was a snapshot: what is left of it is of no use.
+            if checkpoint.is_replacing() {
+                checkpoint.replace(Vec::new()).map_err(|error| data(&error))?;
+                tracing::info!("rebuilding the tables from the log");
+            }
+            StateMachine::new()
+        }
         Source::Snapshot(file) => {
             let head = file.state_head().map_err(|error| data(&error))?;
             level.check_tables("snapshot", &file.path, head.level).map_err(above)?;

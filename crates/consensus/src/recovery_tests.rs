@@ -66,3 +66,20 @@ async fn a_log_that_ends_before_the_checkpoint_is_purged_through_it() {
     assert_eq!(index_of(&found.state), Some(20));
     assert_eq!((found.log.purged(), found.log.last()), (Some(id(20)), Some(id(20))));
 }
+
+/// Before there is a snapshot, the log has it all.
+#[tokio::test]
+async fn a_checkpoint_that_was_cut_off_is_made_anew_from_the_log() {
+    let (_folder, dir) = left(0, 9, 5).await;
+    let store = Checkpoint::open(&dir.checkpoint()).unwrap();
+    let rows = std::iter::once((b"a".to_vec(), Vec::new())).chain(std::iter::from_fn(|| panic!("cut off")));
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| store.replace(rows))).unwrap_err();
+    assert!(store.is_replacing());
+    store.flush().unwrap();
+    drop(store);
+    let found = recover(&dir, Media::files(), LEVEL_MAX).await.unwrap();
+    assert_eq!((index_of(&found.state), found.log.last()), (None, Some(id(9))));
+    // It can be written again.
+    found.checkpoint.write(applied_through(7).take_changes()).unwrap();
+    assert_eq!(found.checkpoint.load().unwrap().as_ref().and_then(index_of), Some(7));
+}

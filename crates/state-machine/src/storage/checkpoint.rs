@@ -16,12 +16,14 @@ use super::{
 };
 use crate::{Changes, HEADER_KEY, RestoreError, StateHead, StateMachine, decode_head};
 
+/// Rows that one batch may have: sled needs some 5 KB of memory for each until it is done.
+pub(super) const WRITE_ROWS_MAX: usize = 50_000;
 /// Version of what this module puts into sled.
 const VERSION: u8 = 1;
 // The one tree. Rows of the tables have ROW before their own key; what only this module knows lies before them.
 const ROW: u8 = b'r';
 const KEY_VERSION: &[u8] = b"m/version";
-/// There while the whole content is replaced: what lies beside it is neither the old state nor the new one.
+/// There while the whole content is replaced, or very much of it is written: what lies beside it is neither the old state nor the new one.
 const KEY_REPLACING: &[u8] = b"m/replacing";
 
 /// Handle to the sled folder. Cheap to clone.
@@ -108,6 +110,9 @@ impl Checkpoint {
 
     /// Writes changed rows in one atomic batch. Waits while a snapshot holds the checkpoint.
     ///
+    /// More than 50,000 rows go in by smaller batches, under the mark of a replacement: after a crash in the middle
+    /// there is no checkpoint, and the node begins with its snapshot and its log. sled would need some 5 KB of memory for each row.
+    ///
     /// A kill may lose the last batches (this one too, although it returned: sled keeps it in a buffer until the next
     /// one), not a part of one, and none from before the last [`Self::flush`], [`Self::replace`] or [`Self::install`].
     /// A power cut may lose all since then.
@@ -119,6 +124,9 @@ impl Checkpoint {
         if self.is_replacing() {
             return Err(CheckpointError::Replacing { path: self.inner.dir.clone() });
         }
+        if changes.rows.len() > WRITE_ROWS_MAX {
+            return self.write_in_parts(changes);
+        }
         let mut batch = RowBatch::default();
         for row in changes.rows {
             check_row(&row.key, row.value.as_deref().unwrap_or_default());
@@ -128,6 +136,38 @@ impl Checkpoint {
             }
         }
         self.inner.store.apply(batch)
+    }
+
+    fn write_in_parts(&self, changes: Changes) -> Result<(), CheckpointError> {
+        self.begin_replacing()?;
+        let mut batch = BoundedBatch::new(&*self.inner.store);
+        for row in changes.rows {
+            check_row(&row.key, row.value.as_deref().unwrap_or_default());
+            match row.value {
+                Some(value) => batch.insert(row_key(&row.key), value)?,
+                None => batch.remove(row_key(&row.key))?,
+            }
+        }
+        self.end_replacing(batch)
+    }
+
+    /// From here on, and until [`Self::end_replacing`], a crash leaves no checkpoint.
+    fn begin_replacing(&self) -> Result<(), CheckpointError> {
+        let store = &*self.inner.store;
+        failpoint!("checkpoint::replace::before").map_err(|e| io_error(&self.inner.dir, e))?;
+        self.inner.replacing.store(true, Ordering::Release);
+        store.insert(KEY_REPLACING, &[1])?;
+        store.flush()?;
+        failpoint!("checkpoint::replacing::after").map_err(|e| io_error(&self.inner.dir, e))
+    }
+
+    fn end_replacing(&self, mut batch: BoundedBatch<'_>) -> Result<(), CheckpointError> {
+        failpoint!("checkpoint::replaced::before").map_err(|e| io_error(&self.inner.dir, e))?;
+        batch.remove(KEY_REPLACING.into())?;
+        batch.apply()?;
+        self.inner.store.flush()?;
+        self.inner.replacing.store(false, Ordering::Release);
+        failpoint!("checkpoint::replace::after").map_err(|e| io_error(&self.inner.dir, e))
     }
 
     /// Replaces everything by these rows, which come in key order. Atomic for readers after a crash: either the old
@@ -181,8 +221,9 @@ impl Checkpoint {
         self.inner.gate.wait_released(timeout)
     }
 
-    /// A replacement was begun and not finished.
-    pub(super) fn is_replacing(&self) -> bool {
+    /// A replacement, or a write of very many rows, was begun and not finished: it is no checkpoint until it is replaced.
+    #[must_use]
+    pub fn is_replacing(&self) -> bool {
         self.inner.replacing.load(Ordering::Acquire)
     }
 
@@ -217,11 +258,7 @@ impl Checkpoint {
     {
         let _writing = self.inner.gate.write();
         let store = &*self.inner.store;
-        failpoint!("checkpoint::replace::before").map_err(|e| io_error(&self.inner.dir, e))?;
-        self.inner.replacing.store(true, Ordering::Release);
-        store.insert(KEY_REPLACING, &[1])?;
-        store.flush()?;
-        failpoint!("checkpoint::replacing::after").map_err(|e| io_error(&self.inner.dir, e))?;
+        self.begin_replacing()?;
 
         let mut old = store.scan(&[ROW])?;
         let mut next_old = old.next().transpose()?;
@@ -251,13 +288,7 @@ impl Checkpoint {
             batch.remove(old_key)?;
             next_old = old.next().transpose()?;
         }
-        failpoint!("checkpoint::replaced::before").map_err(|e| io_error(&self.inner.dir, e))?;
-        batch.remove(KEY_REPLACING.into())?;
-        batch.apply()?;
-        store.flush()?;
-        self.inner.replacing.store(false, Ordering::Release);
-        failpoint!("checkpoint::replace::after").map_err(|e| io_error(&self.inner.dir, e))?;
-        Ok(())
+        self.end_replacing(batch).map_err(E::from)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::super::checkpoint::WRITE_ROWS_MAX;
 use super::*;
 
 #[test]
@@ -70,6 +71,24 @@ fn an_interrupted_replacement_is_no_checkpoint_until_it_is_repeated() {
     reopened.replace(table(10, 4)).unwrap();
     assert_eq!(rows_of(&reopened).unwrap(), table(10, 4));
     reopened.write(changes(&table(1, 5))).unwrap();
+}
+
+#[test]
+fn very_many_rows_are_written_in_parts() {
+    let dir = tempfile::tempdir().unwrap();
+    let checkpoint = Checkpoint::open(dir.path()).unwrap();
+    let (old, mut new) = (table(10, 1), table(u32::try_from(WRITE_ROWS_MAX).unwrap() + 1, 2));
+    checkpoint.write(changes(&old)).unwrap();
+    checkpoint.write(changes(&new)).unwrap();
+    assert!(!checkpoint.is_replacing());
+    assert_eq!(rows_of(&checkpoint).unwrap(), new);
+    let gone = new.iter().skip(1).map(|(key, _)| RowChange { key: key.clone(), value: None }).collect();
+    checkpoint.write(Changes { rows: gone, applied: None }).unwrap();
+    drop(checkpoint);
+    let reopened = Checkpoint::open(dir.path()).unwrap();
+    assert!(!reopened.is_replacing());
+    new.retain(|key, _| *key == 0_u32.to_be_bytes());
+    assert_eq!(rows_of(&reopened).unwrap(), new);
 }
 
 #[test]
