@@ -88,6 +88,22 @@ async fn no_two_applications_hold_a_lock_at_once_while_the_leader_is_killed() ->
     Ok(())
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_sdk_says_of_nodes_without_a_leader_is_no_hold() -> Result<()> {
+    let Some(python) = python()? else { return Ok(()) };
+    let _alone = alone().await;
+    let mut cluster = Cluster::start(options()).await?;
+    let leader = cluster.wait_leader().await?;
+    let other = cluster.ids().into_iter().find(|id| *id != leader).context("three nodes")?;
+    cluster.node_mut(leader).kill()?;
+    cluster.node_mut(other).kill()?;
+    let program = start("contend", &python, "contend.py", &cluster)?;
+    let said = || async { program.words().contains("Health check on").then_some(()) };
+    eventually(PATIENCE, "the SDK tells that a node is not healthy", said).await.with_context(|| program.words())?;
+    ensure!(program.count() == 0, "{}", program.words());
+    Ok(())
+}
+
 /// Applications go on taking locks: with all nodes, without the killed leader, and with it back.
 async fn kill_a_leader(cluster: &mut Cluster, program: &mut Program) -> Result<()> {
     progress(program, "all nodes").await?;

@@ -31,11 +31,13 @@ FAILURES = (grpc.RpcError, asyncio.TimeoutError, TimeoutError)
 
 stopping = threading.Event()
 output = threading.Lock()
+# The SDK prints, to standard output, what it waits for while a node has no leader: only holds are to be there.
+holds, sys.stdout = sys.stdout, sys.stderr
 
 
 def told(hold):
     with output:
-        print(json.dumps(hold), flush=True)
+        print(json.dumps(hold), file=holds, flush=True)
 
 
 def complain(worker, error):
