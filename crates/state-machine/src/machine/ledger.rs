@@ -39,10 +39,10 @@ struct Change {
 }
 
 impl Change {
-    /// The first one since the checkpoint.
-    fn first(key: &RowKey, before: Option<Vec<u8>>) -> Self {
+    /// Of a row that has not changed since the checkpoint.
+    fn none_yet(key: &RowKey, before: Option<Vec<u8>>) -> Self {
         let counted = before.as_ref().map_or(0, |value| row_hash(&key.to_bytes(), value));
-        Self { in_checkpoint: before.is_some(), stale: true, counted }
+        Self { in_checkpoint: before.is_some(), stale: false, counted }
     }
 }
 
@@ -112,12 +112,8 @@ impl Ledger {
     /// Notes that a row changes. `before` gives it as it was, encoded, or None where it was not: it is asked only at the first
     /// change since the checkpoint.
     pub(super) fn note(&mut self, key: RowKey, before: impl FnOnce() -> Option<Vec<u8>>) {
-        let mut first = false;
-        let change = self.changes.get_or_insert(&key, || {
-            first = true;
-            Change::first(&key, before())
-        });
-        if first || !change.stale {
+        let change = self.changes.get_or_insert(&key, || Change::none_yet(&key, before()));
+        if !change.stale {
             change.stale = true;
             self.stale.push(key);
         }

@@ -11,11 +11,22 @@ pub(super) struct BoundedBatch<'a> {
     store: &'a dyn RowStore,
     batch: RowBatch,
     bytes: usize,
+    rows_max: usize,
+    bytes_max: usize,
 }
 
 impl<'a> BoundedBatch<'a> {
     pub(super) fn new(store: &'a dyn RowStore) -> Self {
-        Self { store, batch: RowBatch::default(), bytes: 0 }
+        Self::bounded(store, REPLACE_BATCH_ROWS, REPLACE_BATCH_BYTES)
+    }
+
+    /// One batch, whatever its size: it goes in as a whole, or not at all.
+    pub(super) fn whole(store: &'a dyn RowStore) -> Self {
+        Self::bounded(store, usize::MAX, usize::MAX)
+    }
+
+    fn bounded(store: &'a dyn RowStore, rows_max: usize, bytes_max: usize) -> Self {
+        Self { store, batch: RowBatch::default(), bytes: 0, rows_max, bytes_max }
     }
 
     pub(super) fn insert(&mut self, key: Vec<u8>, value: Vec<u8>) -> Result<(), CheckpointError> {
@@ -32,7 +43,7 @@ impl<'a> BoundedBatch<'a> {
 
     fn added(&mut self, bytes: usize) -> Result<(), CheckpointError> {
         self.bytes += bytes;
-        if self.batch.len() < REPLACE_BATCH_ROWS && self.bytes < REPLACE_BATCH_BYTES { Ok(()) } else { self.apply() }
+        if self.batch.len() < self.rows_max && self.bytes < self.bytes_max { Ok(()) } else { self.apply() }
     }
 
     /// Applies what is left.

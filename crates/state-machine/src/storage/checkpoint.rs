@@ -11,9 +11,7 @@ use super::bounded_batch::BoundedBatch;
 use super::gate::Gate;
 use super::snapshot_format::Head;
 use super::store::{Store, io_error};
-use super::{
-    CheckpointError, ROW_KEY_BYTES_MAX, ROW_VALUE_BYTES_MAX, RowBatch, RowScan, RowStore, SnapshotError, SnapshotFile,
-};
+use super::{CheckpointError, ROW_KEY_BYTES_MAX, ROW_VALUE_BYTES_MAX, RowScan, RowStore, SnapshotError, SnapshotFile};
 use crate::{Changes, HEADER_KEY, RestoreError, StateHead, StateMachine, decode_head};
 
 /// Rows that one batch may have: sled needs some 5 KB of memory for each until it is done.
@@ -124,23 +122,14 @@ impl Checkpoint {
         if self.is_replacing() {
             return Err(CheckpointError::Replacing { path: self.inner.dir.clone() });
         }
-        if changes.rows.len() > WRITE_ROWS_MAX {
-            return self.write_in_parts(changes);
-        }
-        let mut batch = RowBatch::default();
-        for row in changes.rows {
-            check_row(&row.key, row.value.as_deref().unwrap_or_default());
-            match row.value {
-                Some(value) => batch.insert(row_key(&row.key), value),
-                None => batch.remove(row_key(&row.key)),
-            }
-        }
-        self.inner.store.apply(batch)
-    }
-
-    fn write_in_parts(&self, changes: Changes) -> Result<(), CheckpointError> {
-        self.begin_replacing()?;
-        let mut batch = BoundedBatch::new(&*self.inner.store);
+        let store = &*self.inner.store;
+        let in_parts = changes.rows.len() > WRITE_ROWS_MAX;
+        let mut batch = if in_parts {
+            self.begin_replacing()?;
+            BoundedBatch::new(store)
+        } else {
+            BoundedBatch::whole(store)
+        };
         for row in changes.rows {
             check_row(&row.key, row.value.as_deref().unwrap_or_default());
             match row.value {
@@ -148,7 +137,7 @@ impl Checkpoint {
                 None => batch.remove(row_key(&row.key))?,
             }
         }
-        self.end_replacing(batch)
+        if in_parts { self.end_replacing(batch) } else { batch.apply() }
     }
 
     /// From here on, and until [`Self::end_replacing`], a crash leaves no checkpoint.

@@ -3,8 +3,8 @@
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// Rows changed since the last checkpoint from which on a hold is to slow the appliers down. All of them go into one
-/// batch afterwards, for which sled takes some 5 KB of memory each until it is done.
+/// Rows changed since the last checkpoint from which on a hold is to slow the appliers down. They are kept in memory, and all
+/// of them go into the next checkpoint.
 pub const HOLD_CHANGED_ROWS_MAX: usize = 100_000;
 /// How long a checkpoint waits for a hold, in ms, before the hold is to slow the appliers down.
 pub const HOLD_MS_MAX: u64 = 10_000;

@@ -8,6 +8,7 @@ use leasehold_proto::v1::acquire_response::Result as Acquired;
 use leasehold_proto::v1::answer::Answer;
 
 use super::caller::{Caller, Context, Phase, RequestIds, Step, Under, acquire, release, unexpected};
+use super::load::millis;
 use super::worker::Common;
 
 /// Keepers of a run, at most: as many operations are under way while they take their locks.
@@ -50,7 +51,7 @@ impl Keeper {
             return Step::Done;
         }
         let names = [self.name(self.tokens.len())];
-        let left_ms = |until: Moment| u64::try_from(until.since(context.now).as_millis()).unwrap_or(u64::MAX);
+        let left_ms = |until: Moment| millis(until.since(context.now));
         let lease = Under::OwnLease(self.until.map_or(self.common.session_ttl_ms, left_ms));
         Step::Send(self.ids.mark(acquire(&self.common.namespace, &names, lease, None)))
     }

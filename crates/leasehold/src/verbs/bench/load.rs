@@ -103,7 +103,7 @@ pub(super) async fn run(plan: &Plan, stop: &Stop) -> Result<Outcome, Failure> {
     let mut lanes = open(plan).await.map_err(unavailable)?;
     seat(plan, &clock, &mut lanes);
     let prepared = Schedule::begin(&clock, Duration::ZERO, Duration::ZERO, stop);
-    let phase_max = phase_max(plan);
+    let phase_max = PHASE_MAX + held_max(plan);
     let soon = |clock: &Clock| clock.now().after(phase_max);
     let mut ended = through(&mut lanes, Phase::Prepare, &prepared, soon(&clock), plan.unary).await;
     let mut leader_cpu_percent = None;
@@ -122,9 +122,9 @@ pub(super) async fn run(plan: &Plan, stop: &Stop) -> Result<Outcome, Failure> {
     Ok(Outcome { record, leader_cpu_percent })
 }
 
-/// How long preparing, and cleaning up, may take.
-fn phase_max(plan: &Plan) -> Duration {
-    PHASE_MAX + Duration::from_secs((plan.held / HELD_PER_SECOND) as u64)
+/// How long taking, or giving back, the locks that are held beside the load may take.
+fn held_max(plan: &Plan) -> Duration {
+    Duration::from_secs((plan.held / HELD_PER_SECOND) as u64)
 }
 
 fn unavailable(problem: String) -> Failure {
@@ -174,7 +174,7 @@ fn callers(plan: &Plan, now: Moment) -> Vec<Box<dyn Caller>> {
     let common = Arc::new(Common {
         namespace: plan.namespace.clone(),
         ttl_ms: millis(if let Workload::Expiry { .. } = plan.workload { TTL_DEFAULT } else { plan.ttl }),
-        session_ttl_ms: millis(phase_max(plan) + plan.warm_up + plan.length + SESSION_SPARE),
+        session_ttl_ms: millis(held_max(plan) + plan.warm_up + plan.length + SESSION_SPARE),
         contended: contended.into_iter().map(Contended::new).collect(),
         busy,
         origin: now,
@@ -258,6 +258,6 @@ async fn through(
     ended
 }
 
-fn millis(span: Duration) -> u64 {
+pub(super) fn millis(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }

@@ -123,7 +123,7 @@ pub(crate) struct ExpiryArgs {
 /// Parses a number from 1 up to `max`.
 pub(super) fn at_most(max: usize) -> impl Fn(&str) -> Result<usize, String> + Clone {
     move |text| {
-        let number = text.parse().map_err(|_| format!("{text:?} is not a whole number"))?;
+        let number = whole_number(text)?;
         if (1..=max).contains(&number) { Ok(number) } else { Err(format!("{number} is not between 1 and {max}")) }
     }
 }
@@ -131,9 +131,13 @@ pub(super) fn at_most(max: usize) -> impl Fn(&str) -> Result<usize, String> + Cl
 /// Parses a number from 0 up to `max`.
 fn at_most_or_none(max: usize) -> impl Fn(&str) -> Result<usize, String> + Clone {
     move |text| {
-        let number = text.parse().map_err(|_| format!("{text:?} is not a whole number"))?;
+        let number = whole_number(text)?;
         if number <= max { Ok(number) } else { Err(format!("{number} is above {max}")) }
     }
+}
+
+fn whole_number(text: &str) -> Result<usize, String> {
+    text.parse().map_err(|_| format!("{text:?} is not a whole number"))
 }
 
 /// Parses a length in seconds.
