@@ -82,12 +82,19 @@ impl Checkpointer {
         }
         // Until the rows are written they are nowhere but here: a failure, or a caller that goes away, breaks the chain.
         *broken = true;
-        failpoint!("checkpoint::take::before")?;
         let begin = self.shared.clock.monotonic();
-        let changes = self.shared.state.write().take_changes();
-        failpoint!("checkpoint::take::after")?;
-        let (checkpoint, rows) = (self.checkpoint.clone(), changes.rows.len());
-        spawn_blocking(move || checkpoint.write(changes)).await.map_err(io::Error::other)?.map_err(io::Error::other)?;
+        let (shared, checkpoint) = (Arc::clone(&self.shared), self.checkpoint.clone());
+        let write = move || -> io::Result<usize> {
+            failpoint!("checkpoint::take::before")?;
+            // In two steps: the tables are locked for the first only.
+            let taken = shared.state.write().take();
+            let changes = taken.into_changes();
+            failpoint!("checkpoint::take::after")?;
+            let rows = changes.rows.len();
+            checkpoint.write(changes).map_err(io::Error::other)?;
+            Ok(rows)
+        };
+        let rows = spawn_blocking(write).await.map_err(io::Error::other)??;
         self.rate.note(rows, self.shared.clock.monotonic().saturating_sub(begin));
         *broken = false;
         Ok(())

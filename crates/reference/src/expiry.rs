@@ -1,14 +1,16 @@
 //! Log time: what is due goes, in the order of deadlines, and whatever a command touches goes before it is looked at.
 
-use leasehold_state_machine::{LeaseId, LossReason, RequestId};
+use leasehold_state_machine::{Bounds, LeaseId, LossReason, RequestId};
 
 use crate::Model;
 use crate::rows::{Due, Fate, LockKey};
 
 impl Model {
-    /// At most so many due items as an entry may remove.
-    pub(crate) fn expire(&mut self) {
-        for _ in 0..self.bounds.expiries_per_entry_max {
+    /// At most so many due items as an entry with so many commands may remove.
+    pub(crate) fn expire(&mut self, commands: usize) {
+        let Bounds { expiries_per_entry_max, expiries_beside_commands_max, .. } = self.bounds;
+        let max = if commands > 0 { expiries_beside_commands_max } else { expiries_per_entry_max };
+        for _ in 0..max.min(expiries_per_entry_max) {
             let first = self.tables.earliest().filter(|(deadline, _)| *deadline < self.now).cloned();
             let Some((_, due)) = first else { break };
             match due {

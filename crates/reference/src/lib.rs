@@ -90,7 +90,7 @@ impl Model {
         if batch.stamped_by == entry.leader {
             self.now = self.now.max(batch.at.0);
         }
-        self.expire();
+        self.expire(batch.commands.len());
         self.hand_over();
         let mut outcomes = Vec::new();
         for (at, command) in batch.commands.iter().enumerate() {

@@ -70,8 +70,10 @@ pub const RELEASES_MAX: usize = 1_024;
 /// Waiting requests that the search for one cycle of waits looks at. A cycle behind more is not found: it ends by its
 /// waits' deadlines.
 pub const DEADLOCK_SEARCH_MAX: usize = 100_000;
-/// Due items that one entry removes; the leader ticks again while more are due.
-pub const EXPIRIES_PER_ENTRY_MAX: usize = 1_024;
+/// Due items that an entry without commands removes; the leader ticks again while more are due.
+pub const EXPIRIES_PER_ENTRY_MAX: usize = 512;
+/// Due items that an entry with commands removes before it runs them: their callers wait for that.
+pub const EXPIRIES_BESIDE_COMMANDS_MAX: usize = 64;
 /// Client instances whose request ids are remembered. A full table refuses new instances, it never forgets.
 pub const INSTANCES_MAX: usize = 1_000_000;
 /// Request ids that are remembered: those that wait or hold, and tombstones. A full table refuses new ids.

@@ -37,7 +37,8 @@ fn opened(number: u64) -> Operation {
 
 fn tight_bounds() -> Bounds {
     Bounds {
-        expiries_per_entry_max: 2,
+        expiries_per_entry_max: 3,
+        expiries_beside_commands_max: 2,
         instances_max: 3,
         requests_max: 12,
         losses_max: 3,

@@ -7,9 +7,9 @@ use super::rows::RequestState;
 use crate::{FencingToken, LeaseId, LogTime, LossReason, RequestId};
 
 impl StateMachine {
-    /// Removes what is due, in (deadline, id) order, up to the bound. Grants nothing yet.
-    pub(super) fn expire_due(&mut self) {
-        for _ in 0..self.bounds.expiries_per_entry_max {
+    /// Removes what is due, in (deadline, id) order, up to the bound of an entry with so many commands. Grants nothing yet.
+    pub(super) fn expire_due(&mut self, commands: usize) {
+        for _ in 0..self.bounds.expiries_max(commands) {
             let Some(item) = self.tables.deadlines.first_due(self.now()) else { return };
             match item {
                 Item::Lease(high, low) => {

@@ -1,7 +1,8 @@
 //! Which rows changed, and the state hash over all of them.
 //!
 //! The sum covers a row as it was when it was last settled. The first change after that takes note of the row as it
-//! was; settling swaps the old hash for the new one. A row that comes and goes in between costs nothing.
+//! was; settling swaps the old hash for the new one, and keeps the encoded row for the checkpoint. A row that comes and goes in
+//! between costs nothing.
 
 use std::collections::BTreeMap;
 use std::hash::Hasher;
@@ -36,13 +37,15 @@ struct Change {
     stale: bool,
     /// Its hash in the sum; 0 for none: that adds nothing.
     counted: u128,
+    /// The row as it was counted last.
+    encoded: Option<Vec<u8>>,
 }
 
 impl Change {
     /// Of a row that has not changed since the checkpoint.
     fn none_yet(key: &RowKey, before: Option<Vec<u8>>) -> Self {
         let counted = before.as_ref().map_or(0, |value| row_hash(&key.to_bytes(), value));
-        Self { in_checkpoint: before.is_some(), stale: false, counted }
+        Self { in_checkpoint: before.is_some(), stale: false, counted, encoded: None }
     }
 }
 
@@ -128,16 +131,22 @@ impl Ledger {
     pub(super) fn settle(&mut self, value: impl Fn(&RowKey) -> Option<Vec<u8>>) -> u128 {
         for key in std::mem::take(&mut self.stale) {
             let Some(change) = self.changes.get_mut(&key) else { continue };
-            let counted = value(&key).map(|value| row_hash(&key.to_bytes(), &value));
-            self.sum = self.sum.wrapping_sub(change.counted).wrapping_add(counted.unwrap_or(0));
-            change.counted = counted.unwrap_or(0);
+            change.encoded = value(&key);
+            let counted = change.encoded.as_ref().map_or(0, |value| row_hash(&key.to_bytes(), value));
+            self.sum = self.sum.wrapping_sub(change.counted).wrapping_add(counted);
+            change.counted = counted;
             change.stale = false;
             // It came and went since the checkpoint: nothing is to be written of it.
-            if counted.is_none() && !change.in_checkpoint {
+            if change.encoded.is_none() && !change.in_checkpoint {
                 self.changes.remove(&key);
             }
         }
         self.sum
+    }
+
+    /// Changed rows that settling would encode.
+    pub(super) fn stale_rows(&self) -> usize {
+        self.stale.len()
     }
 
     /// The sum as [`Self::settle`] would bring it up to date.
@@ -149,26 +158,27 @@ impl Ledger {
         })
     }
 
-    /// Brings the sum up to date and empties the list of changes: `(key, value or gone)`, in key order.
-    pub(super) fn take(&mut self, value: impl Fn(&RowKey) -> Option<Vec<u8>>) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
-        self.stale.clear();
-        let mut rows = Vec::with_capacity(self.changes.len());
-        for (key, change) in std::mem::take(&mut self.changes).into_sorted() {
-            let value = value(&key);
-            let key = key.to_bytes();
-            if change.stale {
-                let counted = value.as_ref().map_or(0, |value| row_hash(&key, value));
-                self.sum = self.sum.wrapping_sub(change.counted).wrapping_add(counted);
-            }
-            if value.is_some() || change.in_checkpoint {
-                rows.push((key, value));
-            }
-        }
-        rows
+    /// Brings the sum up to date and empties the list of changes.
+    pub(super) fn take(&mut self, value: impl Fn(&RowKey) -> Option<Vec<u8>>) -> TakenRows {
+        self.settle(value);
+        TakenRows(std::mem::take(&mut self.changes))
     }
 
     /// Counts a row that was read from a checkpoint or a snapshot.
     pub(super) fn count_restored(&mut self, key: &[u8], value: &[u8]) {
         self.sum = self.sum.wrapping_add(row_hash(key, value));
+    }
+}
+
+/// Changes that left the ledger.
+#[derive(Debug)]
+pub(super) struct TakenRows(Changes);
+
+impl TakenRows {
+    /// `(key, value or gone)`, in key order.
+    pub(super) fn into_rows(self) -> impl Iterator<Item = (Vec<u8>, Option<Vec<u8>>)> {
+        let rows = self.0.into_sorted().into_iter();
+        // Settling left no row that came and went.
+        rows.map(|(key, change)| (key.to_bytes(), change.encoded))
     }
 }

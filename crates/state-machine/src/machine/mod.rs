@@ -42,7 +42,7 @@ pub use bounds::Bounds;
 pub use keys::HEADER_KEY;
 use keys::LockKey;
 pub(crate) use restore::RowsCheck;
-pub use restore::{RestoreError, StateHead, decode_head};
+pub use restore::{RestoreError, StateHead, Taken, decode_head};
 use tables::Tables;
 
 use crate::{Batch, ClusterId, Command, EntryId, Event, EventKind, LogTime, Operation, Outcome, Refusal, Revision};
@@ -110,9 +110,10 @@ impl StateMachine {
         if batch.stamped_by == entry.leader {
             self.tables.header.now = self.tables.header.now.max(batch.at);
         }
-        self.expire_due();
+        self.expire_due(batch.commands.len());
         self.hand_over();
         let outcomes = batch.commands.iter().map(|command| self.run(command)).collect();
+        self.tables.settle_many();
         Effects { outcomes, events: std::mem::take(&mut self.events) }
     }
 

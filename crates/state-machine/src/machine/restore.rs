@@ -4,7 +4,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::keys::{HEADER_KEY, RowKey};
-use super::ledger::row_hash;
+use super::ledger::{TakenRows, row_hash};
 use super::rows::Header;
 use super::tables::Tables;
 use super::{Changes, RowChange, StateMachine};
@@ -97,15 +97,34 @@ struct HeaderRow {
     state_hash: u128,
 }
 
+/// Rows that were taken from the tables and are not in order yet.
+#[derive(Debug)]
+pub struct Taken {
+    header: Vec<u8>,
+    rows: TakenRows,
+    applied: Option<EntryId>,
+}
+
+impl Taken {
+    /// In key order, the header first.
+    #[must_use]
+    pub fn into_changes(self) -> Changes {
+        let header = RowChange { key: HEADER_KEY.to_vec(), value: Some(self.header) };
+        let rows = self.rows.into_rows().map(|(key, value)| RowChange { key, value });
+        Changes { rows: std::iter::once(header).chain(rows).collect(), applied: self.applied }
+    }
+}
+
 impl StateMachine {
     /// Takes the rows that changed since the last call, in key order, the header first.
     pub fn take_changes(&mut self) -> Changes {
-        let changed = self.tables.take_changes();
-        let header = self.header_row();
-        let mut rows = Vec::with_capacity(1 + changed.len());
-        rows.push(RowChange { key: HEADER_KEY.to_vec(), value: Some(header) });
-        rows.extend(changed.into_iter().map(|(key, value)| RowChange { key, value }));
-        Changes { rows, applied: self.applied() }
+        self.take().into_changes()
+    }
+
+    /// The same, with what remains to be done when nobody needs to wait for the tables.
+    pub fn take(&mut self) -> Taken {
+        let rows = self.tables.take_rows();
+        Taken { header: self.header_row(), rows, applied: self.applied() }
     }
 
     /// Rows that changed since the last [`Self::take_changes`]: at least as many as that would give now beside the

@@ -8,10 +8,13 @@ use std::sync::Arc;
 use super::deadlines::{Deadlines, Item};
 use super::keys::{HEADER_KEY, LockKey, RowKey, WaiterId};
 use super::lease_ends::LeaseEnds;
-use super::ledger::{self, Ledger};
+use super::ledger::{self, Ledger, TakenRows};
 use super::queue::Lock;
 use super::rows::{Claim, Delay, Extra, Extras, Grant, Header, Instance, Lease, LeaseEnd, Loss, Request, Waiter};
 use crate::{FencingToken, LeaseId, LeaseRequest, Limits, LogTime, RequestId, codec};
+
+/// Changed rows that are left for later, when all of them are encoded at once: what some 10 ms are enough for.
+const SETTLE_ROWS: usize = 8_192;
 
 /// A namespace that has limits of its own, leases, or waiters.
 #[derive(Debug, Default)]
@@ -472,9 +475,7 @@ impl Tables {
 
     /// Hash of every row, header included.
     pub(super) fn state_hash(&mut self) -> u128 {
-        let mut ledger = std::mem::take(&mut self.ledger);
-        let sum = ledger.settle(|key| self.encoded(key));
-        self.ledger = ledger;
+        let sum = self.settle();
         sum.wrapping_add(ledger::row_hash(HEADER_KEY, &codec::encode(&self.header)))
     }
 
@@ -484,8 +485,22 @@ impl Tables {
         sum.wrapping_add(ledger::row_hash(HEADER_KEY, &codec::encode(&self.header)))
     }
 
+    /// Brings the sum up to date when much would be left to do at once.
+    pub(super) fn settle_many(&mut self) {
+        if self.ledger.stale_rows() > SETTLE_ROWS {
+            self.settle();
+        }
+    }
+
+    fn settle(&mut self) -> u128 {
+        let mut ledger = std::mem::take(&mut self.ledger);
+        let sum = ledger.settle(|key| self.encoded(key));
+        self.ledger = ledger;
+        sum
+    }
+
     /// Rows that changed since the last call, without the header.
-    pub(super) fn take_changes(&mut self) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
+    pub(super) fn take_rows(&mut self) -> TakenRows {
         let mut ledger = std::mem::take(&mut self.ledger);
         let rows = ledger.take(|key| self.encoded(key));
         self.ledger = ledger;

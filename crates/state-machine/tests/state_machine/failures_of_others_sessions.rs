@@ -113,7 +113,7 @@ fn mixed_modes_of_several_locks_do_not_deadlock() {
 #[test]
 fn grants_go_on_while_fifty_thousand_leases_expire() {
     const DUE: u64 = 50_000;
-    const PIECES: u64 = DUE.div_ceil(EXPIRIES_PER_ENTRY_MAX as u64);
+    const PIECES: u64 = DUE.div_ceil(EXPIRIES_BESIDE_COMMANDS_MAX as u64);
     let mut log = Log::founded();
     for start in (0..DUE).step_by(2_500) {
         let one = |n: u64| match n % 2 {
@@ -134,7 +134,7 @@ fn grants_go_on_while_fifty_thousand_leases_expire() {
         let outcomes = log.entry(1_001, vec![try_in(client, 1 + piece, &name, EXCLUSIVE)]);
         let Outcome::Granted(granted) = &outcomes[0] else { panic!("piece {piece}: {outcomes:?}") };
         let expired = log.events.iter().filter(|event| matches!(event.kind, EventKind::LeaseEnded { .. })).count();
-        assert!(expired <= EXPIRIES_PER_ENTRY_MAX, "{expired} leases in one entry");
+        assert!(expired <= EXPIRIES_BESIDE_COMMANDS_MAX, "{expired} leases in one entry");
         ended += expired as u64;
         if log.granted_to().contains(&id(client, 1)) {
             handed_over = Some(piece);

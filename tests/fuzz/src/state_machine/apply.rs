@@ -97,6 +97,7 @@ fn bounds(draw: &mut Draw<'_>) -> Bounds {
     }
     Bounds {
         expiries_per_entry_max: 1 + usize::from(draw.below(3)),
+        expiries_beside_commands_max: 2,
         instances_max: 1 + usize::from(draw.below(3)),
         requests_max: 1 + usize::from(draw.below(8)),
         losses_max: 1 + usize::from(draw.below(3)),
