@@ -83,6 +83,26 @@ pub(super) enum RowKey {
 /// Key of the header row: before all others.
 pub const HEADER_KEY: &[u8] = &[0];
 
+/// Rows whose numbers differ in so many low bits only belong together.
+const GROUP_BITS: u32 = 4;
+
+/// The group that a row's key belongs to, which sorts as its rows do among others, and the row's place in it. None: the row stands alone.
+///
+/// Leases, grants, waiters and requests are numbered as they come. Neighbours mostly change and go together, so that a store does less
+/// work when it keeps a group under one key.
+pub(crate) fn row_group(key: &[u8]) -> Option<(Vec<u8>, u8)> {
+    let length = match key.first()? {
+        2 | 5 => 1 + 16,
+        3 | 4 => 1 + 8,
+        _ => return None,
+    };
+    let mut group = key.to_vec();
+    let last = group.last_mut().filter(|_| key.len() == length)?;
+    let place = *last & ((1 << GROUP_BITS) - 1);
+    *last -= place;
+    Some((group, place))
+}
+
 impl RowKey {
     /// Tags are below.
     pub(super) const TAGS: usize = 10;

@@ -29,6 +29,14 @@ impl<'a> BoundedBatch<'a> {
         Self { store, batch: RowBatch::default(), bytes: 0, rows_max, bytes_max }
     }
 
+    /// Inserts, or removes where there is nothing to insert.
+    pub(super) fn change(&mut self, key: Vec<u8>, value: Option<Vec<u8>>) -> Result<(), CheckpointError> {
+        match value {
+            Some(value) => self.insert(key, value),
+            None => self.remove(key),
+        }
+    }
+
     pub(super) fn insert(&mut self, key: Vec<u8>, value: Vec<u8>) -> Result<(), CheckpointError> {
         let bytes = key.len() + value.len();
         self.batch.insert(key, value);

@@ -9,6 +9,7 @@ use leasehold_failpoints::failpoint;
 
 use super::bounded_batch::BoundedBatch;
 use super::gate::Gate;
+use super::pages::{IntoPages, Page};
 use super::snapshot_format::Head;
 use super::store::{Store, io_error};
 use super::{CheckpointError, ROW_KEY_BYTES_MAX, ROW_VALUE_BYTES_MAX, RowScan, RowStore, SnapshotError, SnapshotFile};
@@ -17,8 +18,8 @@ use crate::{Changes, HEADER_KEY, RestoreError, StateHead, StateMachine, decode_h
 /// Rows that one batch may have: sled needs some 5 KB of memory for each until it is done.
 pub(super) const WRITE_ROWS_MAX: usize = 50_000;
 /// Version of what this module puts into sled.
-const VERSION: u8 = 1;
-// The one tree. Rows of the tables have ROW before their own key; what only this module knows lies before them.
+const VERSION: u8 = 2;
+// The one tree. Rows of the tables, and pages of them, have ROW before their own key; what only this module knows lies before them.
 const ROW: u8 = b'r';
 const KEY_VERSION: &[u8] = b"m/version";
 /// There while the whole content is replaced, or very much of it is written: what lies beside it is neither the old state nor the new one.
@@ -106,7 +107,7 @@ impl Checkpoint {
         decode_head(&row).map(Some).map_err(undecodable)
     }
 
-    /// Writes changed rows in one atomic batch. Waits while a snapshot holds the checkpoint.
+    /// Writes changed rows, which come in key order, in one atomic batch. Waits while a snapshot holds the checkpoint.
     ///
     /// More than 50,000 rows go in by smaller batches, under the mark of a replacement: after a crash in the middle
     /// there is no checkpoint, and the node begins with its snapshot and its log. sled would need some 5 KB of memory for each row.
@@ -130,14 +131,39 @@ impl Checkpoint {
         } else {
             BoundedBatch::whole(store)
         };
+        let mut open: Option<(Vec<u8>, Page)> = None;
         for row in changes.rows {
             check_row(&row.key, row.value.as_deref().unwrap_or_default());
-            match row.value {
-                Some(value) => batch.insert(row_key(&row.key), value)?,
-                None => batch.remove(row_key(&row.key))?,
+            let place = Page::of(&row.key);
+            // Rows come in key order: those of a page one after the other.
+            if let Some((key, page)) = open.take_if(|(key, _)| place.as_ref().is_none_or(|place| *key != place.0)) {
+                batch.change(row_key(&key), page.encode())?;
+            }
+            match place {
+                None => batch.change(row_key(&row.key), row.value)?,
+                Some((key, place)) => {
+                    let (_, page) = match &mut open {
+                        Some(open) => open,
+                        None => open.insert((key.clone(), self.page(&key)?)),
+                    };
+                    page.set(place, row.value);
+                }
             }
         }
+        if let Some((key, page)) = open {
+            batch.change(row_key(&key), page.encode())?;
+        }
         if in_parts { self.end_replacing(batch) } else { batch.apply() }
+    }
+
+    /// A page as it is; empty when it is not there.
+    fn page(&self, key: &[u8]) -> Result<Page, CheckpointError> {
+        let Some(bytes) = self.inner.store.get(&row_key(key))? else { return Ok(Page::default()) };
+        Page::decode(&bytes).ok_or_else(|| self.no_page(key))
+    }
+
+    fn no_page(&self, key: &[u8]) -> CheckpointError {
+        self.unusable(RestoreError::Inconsistent(format!("what lies under {key:02x?} is no page of rows")))
     }
 
     /// From here on, and until [`Self::end_replacing`], a crash leaves no checkpoint.
@@ -235,7 +261,7 @@ impl Checkpoint {
     }
 
     pub(super) fn load_rows(&self) -> Result<Rows<'_>, CheckpointError> {
-        Ok(Rows { rows: self.inner.store.scan(&[ROW])? })
+        Ok(Rows { checkpoint: self, stored: self.inner.store.scan(&[ROW])?, page: Vec::new().into_iter() })
     }
 
     /// Makes the content equal to `rows`. What is equal already is not written again: a follower that fell behind gets a
@@ -249,15 +275,19 @@ impl Checkpoint {
         let store = &*self.inner.store;
         self.begin_replacing()?;
 
+        let mut previous = None;
+        let rows = rows.inspect(|row| {
+            let Ok((key, value)) = row else { return };
+            check_row(key, value);
+            assert!(previous.as_ref().is_none_or(|previous| previous < key), "rows come in key order");
+            previous = Some(key.clone());
+        });
         let mut old = store.scan(&[ROW])?;
         let mut next_old = old.next().transpose()?;
         let mut batch = BoundedBatch::new(store);
-        let mut previous = None;
-        for row in rows {
-            let (key, value) = row?;
-            check_row(&key, &value);
+        for stored in IntoPages::new(rows) {
+            let (key, value) = stored?;
             let key = row_key(&key);
-            assert!(previous.as_ref().is_none_or(|previous| *previous < key), "rows come in key order");
             while let Some((old_key, _)) = next_old.take_if(|(old_key, _)| *old_key < key) {
                 batch.remove(old_key)?;
                 next_old = old.next().transpose()?;
@@ -265,13 +295,12 @@ impl Checkpoint {
             match next_old.take_if(|(old_key, _)| *old_key == key) {
                 Some((_, old_value)) => {
                     if old_value != value {
-                        batch.insert(key.clone(), value)?;
+                        batch.insert(key, value)?;
                     }
                     next_old = old.next().transpose()?;
                 }
-                None => batch.insert(key.clone(), value)?,
+                None => batch.insert(key, value)?,
             }
-            previous = Some(key);
         }
         while let Some((old_key, _)) = next_old {
             batch.remove(old_key)?;
@@ -313,17 +342,33 @@ impl Drop for Hold {
 
 /// Rows of the tables in key order.
 pub(super) struct Rows<'a> {
-    rows: RowScan<'a>,
+    checkpoint: &'a Checkpoint,
+    stored: RowScan<'a>,
+    /// What is left of the page that was read last.
+    page: std::vec::IntoIter<(Vec<u8>, Vec<u8>)>,
 }
 
 impl Iterator for Rows<'_> {
     type Item = Result<(Vec<u8>, Vec<u8>), CheckpointError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        Some(self.rows.next()?.map(|(mut key, value)| {
+        loop {
+            if let Some(row) = self.page.next() {
+                return Some(Ok(row));
+            }
+            let (mut key, value) = match self.stored.next()? {
+                Ok(stored) => stored,
+                Err(error) => return Some(Err(error)),
+            };
             key.remove(0);
-            (key, value)
-        }))
+            if Page::of(&key).is_none() {
+                return Some(Ok((key, value)));
+            }
+            match Page::decode(&value).and_then(|page| page.into_rows(&key)) {
+                Some(rows) => self.page = rows.into_iter(),
+                None => return Some(Err(self.checkpoint.no_page(&key))),
+            }
+        }
     }
 }
 

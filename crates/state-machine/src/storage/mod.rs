@@ -8,6 +8,7 @@ mod checkpoint;
 mod checkpoint_error;
 pub mod files;
 mod gate;
+mod pages;
 mod receiver;
 mod row_store;
 mod snapshot;

@@ -123,7 +123,7 @@ fn an_unknown_version_is_refused_by_name() {
     db.insert("m/version", &[9]).unwrap();
     drop(db);
     let error = Checkpoint::open(dir.path()).unwrap_err();
-    assert!(matches!(error, CheckpointError::Version { found: 9, supported: 1, .. }), "{error}");
+    assert!(matches!(error, CheckpointError::Version { found: 9, supported: 2, .. }), "{error}");
     assert!(error.is_discardable());
     let text = error.to_string();
     assert!(text.contains(dir.path().to_str().unwrap()) && text.contains("Remove the folder"), "{text}");
