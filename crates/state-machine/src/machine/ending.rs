@@ -82,8 +82,8 @@ impl StateMachine {
         let number = self.next_loss();
         self.tables.put_loss(lock, Loss { number, token, reason, at: self.now(), note });
         if self.tables.losses.len() > self.bounds.losses_max {
-            let (_, oldest) = self.tables.losses_by_age.first_key_value().expect("every loss has an age");
-            self.tables.remove_loss(&oldest.clone());
+            let oldest = self.tables.losses.oldest().expect("there are too many");
+            self.tables.remove_loss(oldest);
         }
         self.lose_one(request, reason);
         Some(lease)

@@ -74,7 +74,8 @@ pub(super) enum RowKey {
     Waiter(WaiterId),
     Request(RequestId),
     Instance(u64),
-    Loss(LockKey),
+    /// By age: see [`super::losses`].
+    Loss(u64),
     /// Some of the ends of leases, by age: see [`super::lease_ends`].
     LeaseEnds(u64),
     Delay(LockKey),
@@ -88,12 +89,12 @@ const GROUP_BITS: u32 = 4;
 
 /// The group that a row's key belongs to, which sorts as its rows do among others, and the row's place in it. None: the row stands alone.
 ///
-/// Leases, grants, waiters and requests are numbered as they come. Neighbours mostly change and go together, so that a store does less
+/// Leases, grants, waiters, requests and losses are numbered as they come. Neighbours mostly change and go together, so that a store does less
 /// work when it keeps a group under one key.
 pub(crate) fn row_group(key: &[u8]) -> Option<(Vec<u8>, u8)> {
     let length = match key.first()? {
         2 | 5 => 1 + 16,
-        3 | 4 => 1 + 8,
+        3 | 4 | 7 => 1 + 8,
         _ => return None,
     };
     let mut group = key.to_vec();
@@ -120,7 +121,7 @@ impl RowKey {
                 bytes
             }
             Self::Instance(client) => tagged(6, &client.to_be_bytes()),
-            Self::Loss(lock) => tagged(7, lock.text().as_bytes()),
+            Self::Loss(age) => tagged(7, &age.to_be_bytes()),
             Self::LeaseEnds(chunk) => tagged(8, &chunk.to_be_bytes()),
             Self::Delay(lock) => tagged(9, lock.text().as_bytes()),
         }
@@ -134,8 +135,9 @@ impl RowKey {
             Self::Waiter(waiter) => (4, waiter.0.into()),
             Self::Request(request) => (5, u128::from(request.client) << 64 | u128::from(request.counter)),
             Self::Instance(client) => (6, (*client).into()),
+            Self::Loss(age) => (7, (*age).into()),
             Self::LeaseEnds(chunk) => (8, (*chunk).into()),
-            Self::Limits(_) | Self::Loss(_) | Self::Delay(_) => return None,
+            Self::Limits(_) | Self::Delay(_) => return None,
         })
     }
 
@@ -148,6 +150,7 @@ impl RowKey {
             4 => Self::Waiter(WaiterId(low)),
             5 => Self::Request(RequestId { client: (number >> 64) as u64, counter: low }),
             6 => Self::Instance(low),
+            7 => Self::Loss(low),
             8 => Self::LeaseEnds(low),
             _ => unreachable!("no key has the number {number} of tag {tag}"),
         }
@@ -169,7 +172,7 @@ impl RowKey {
                 })
             }
             6 => Self::Instance(u64::from_be_bytes(key.try_into().ok()?)),
-            7 => Self::Loss(LockKey::parse(key)?),
+            7 => Self::Loss(u64::from_be_bytes(key.try_into().ok()?)),
             8 => Self::LeaseEnds(u64::from_be_bytes(key.try_into().ok()?)),
             9 => Self::Delay(LockKey::parse(key)?),
             _ => return None,

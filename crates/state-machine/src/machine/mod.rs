@@ -20,6 +20,7 @@ mod grant;
 mod keys;
 mod lease_ends;
 mod ledger;
+mod losses;
 mod named;
 mod open_session;
 mod queue;

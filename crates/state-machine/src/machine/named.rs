@@ -24,9 +24,9 @@ impl StateMachine {
         if let Some(grant) = self.tables.grants.get(&token) {
             return if grant.lock.is(namespace, name) { Ok(Named::Held) } else { Err(wrong()) };
         }
-        match self.tables.losses_by_token.get(&token) {
-            Some(lost) if !lost.is(namespace, name) => Err(wrong()),
-            Some(lost) => Ok(Named::Gone(self.tables.losses.get(lost).map(|loss| loss.reason))),
+        match self.tables.losses.of_token(token) {
+            Some((lost, _)) if !lost.is(namespace, name) => Err(wrong()),
+            Some((_, loss)) => Ok(Named::Gone(Some(loss.reason))),
             None => Ok(Named::Gone(None)),
         }
     }

@@ -14,7 +14,7 @@ impl Tables {
         self.rebuild_requests()?;
         self.rebuild_grants()?;
         self.rebuild_waiters()?;
-        self.rebuild_losses()?;
+        self.check_losses()?;
         self.rebuild_delays()?;
         self.check_complete()
     }
@@ -139,12 +139,10 @@ impl Tables {
         }
     }
 
-    fn rebuild_losses(&mut self) -> Result<(), RestoreError> {
+    fn check_losses(&self) -> Result<(), RestoreError> {
         let next = self.header.next_loss;
-        for (lock, loss) in &self.losses {
-            let new = self.losses_by_age.insert(loss.number, lock.clone()).is_none()
-                && self.losses_by_token.insert(loss.token, lock.clone()).is_none();
-            check(new && loss.number < next, || format!("loss of {lock:?} has another's number or token"))?;
+        for (lock, loss) in self.losses.ages().filter_map(|age| self.losses.row(age)) {
+            check(loss.number < next, || format!("loss of {lock:?} has a number to come"))?;
             let ended = loss.token.0 < self.header.next_token && !self.grants.contains_key(&loss.token);
             check(ended, || format!("loss of {lock:?} is of token {}, which never ended", loss.token))?;
         }

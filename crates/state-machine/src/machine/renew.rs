@@ -55,8 +55,8 @@ impl StateMachine {
         if let Some(token) = renewal.exact
             && !self.hangs_on(token, id)
         {
-            let lost = self.tables.losses_by_token.get(&token).and_then(|lock| self.tables.losses.get(lock));
-            return Err(Renewed::Gone { reason: lost.map(|loss| loss.reason) });
+            let lost = self.tables.losses.of_token(token);
+            return Err(Renewed::Gone { reason: lost.map(|(_, loss)| loss.reason) });
         }
         let ttl_ms = renewal.ttl_ms.unwrap_or(lease.ttl_ms);
         let limits = self.tables.limits(&lease.namespace);

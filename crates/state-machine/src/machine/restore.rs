@@ -208,7 +208,7 @@ impl Tables {
             RowKey::Waiter(id) => drop(self.waiters.insert(id, decode(key, value)?)),
             RowKey::Request(id) => drop(self.requests.insert(id, decode(key, value)?)),
             RowKey::Instance(client) => drop(self.instances.insert(client, decode(key, value)?)),
-            RowKey::Loss(lock) => drop(self.losses.insert(lock, decode(key, value)?)),
+            RowKey::Loss(age) => self.losses.restore(age, decode(key, value)?)?,
             RowKey::LeaseEnds(chunk) => self.lease_ends.restore(chunk, decode(key, value)?)?,
             RowKey::Delay(lock) => drop(self.delays.insert(lock, decode(key, value)?)),
         }

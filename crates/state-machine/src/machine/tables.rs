@@ -9,6 +9,7 @@ use super::deadlines::{Deadlines, Item};
 use super::keys::{HEADER_KEY, LockKey, RowKey, WaiterId};
 use super::lease_ends::LeaseEnds;
 use super::ledger::{self, Ledger, TakenRows};
+use super::losses::Losses;
 use super::queue::Lock;
 use super::rows::{Claim, Delay, Extra, Extras, Grant, Header, Instance, Lease, LeaseEnd, Loss, Request, Waiter};
 use crate::{FencingToken, LeaseId, LeaseRequest, Limits, LogTime, RequestId, codec};
@@ -43,7 +44,7 @@ pub(super) struct Tables {
     pub(super) waiters: BTreeMap<WaiterId, Waiter>,
     pub(super) requests: BTreeMap<RequestId, Request>,
     pub(super) instances: BTreeMap<u64, Instance>,
-    pub(super) losses: BTreeMap<LockKey, Loss>,
+    pub(super) losses: Losses,
     pub(super) lease_ends: LeaseEnds,
     pub(super) delays: BTreeMap<LockKey, Delay>,
 
@@ -52,8 +53,6 @@ pub(super) struct Tables {
     pub(super) namespaces_limited: usize,
     pub(super) locks: BTreeMap<LockKey, Lock>,
     pub(super) deadlines: Deadlines,
-    pub(super) losses_by_age: BTreeMap<u64, LockKey>,
-    pub(super) losses_by_token: BTreeMap<FencingToken, LockKey>,
     pub(super) delays_by_number: BTreeMap<u64, LockKey>,
     /// Lock-delays that run or may come of grants and waiters.
     pub(super) lock_delays: usize,
@@ -79,7 +78,7 @@ impl Tables {
             RowKey::Waiter(waiter) => self.waiters.get(waiter).map(codec::encode),
             RowKey::Request(request) => self.requests.get(request).map(codec::encode),
             RowKey::Instance(client) => self.instances.get(client).map(codec::encode),
-            RowKey::Loss(lock) => self.losses.get(lock).map(codec::encode),
+            RowKey::Loss(age) => self.losses.row(*age).map(codec::encode),
             RowKey::LeaseEnds(chunk) => self.lease_ends.chunk(*chunk).as_ref().map(codec::encode),
             RowKey::Delay(lock) => self.delays.get(lock).map(codec::encode),
         }
@@ -428,24 +427,15 @@ impl Tables {
     // ---- losses ----
 
     pub(super) fn put_loss(&mut self, lock: LockKey, loss: Loss) {
-        self.losses_by_age.insert(loss.number, lock.clone());
-        self.losses_by_token.insert(loss.token, lock.clone());
-        let old = self.losses.insert(lock.clone(), loss);
-        self.forget_loss(lock, old);
-    }
-
-    pub(super) fn remove_loss(&mut self, lock: &LockKey) {
-        if let Some((lock, old)) = self.losses.remove_entry(lock) {
-            self.forget_loss(lock, Some(old));
+        self.ledger.note(RowKey::Loss(loss.number), || None);
+        if let Some(before) = self.losses.insert(lock, loss) {
+            self.remove_loss(before);
         }
     }
 
-    /// What a loss leaves behind that was removed or replaced.
-    fn forget_loss(&mut self, lock: LockKey, old: Option<Loss>) {
-        self.ledger.note(RowKey::Loss(lock), || old.as_ref().map(codec::encode));
-        if let Some(old) = old {
-            self.losses_by_age.remove(&old.number);
-            self.losses_by_token.remove(&old.token);
+    pub(super) fn remove_loss(&mut self, age: u64) {
+        if let Some(old) = self.losses.remove(age) {
+            self.ledger.note(RowKey::Loss(age), || Some(codec::encode(&old)));
         }
     }
 
@@ -522,7 +512,7 @@ impl Tables {
             .chain(self.waiters.keys().copied().map(RowKey::Waiter))
             .chain(self.requests.keys().copied().map(RowKey::Request))
             .chain(self.instances.keys().copied().map(RowKey::Instance))
-            .chain(self.losses.keys().cloned().map(RowKey::Loss))
+            .chain(self.losses.ages().map(RowKey::Loss))
             .chain(self.lease_ends.chunks().map(RowKey::LeaseEnds))
             .chain(self.delays.keys().cloned().map(RowKey::Delay))
     }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::StateMachine;
 use super::keys::LockKey;
 use super::queue::Lock;
-use super::rows::RequestState;
+use super::rows::{Loss, RequestState};
 use crate::{
     Ended, FencingToken, HolderView, Holding, LeaseId, Limits, LockView, LossReason, LossView, Mode, Occupant,
     RequestId, RequestView, SessionGrantView, SessionView, TokenView, WAITERS_LISTED_MAX, WaiterView,
@@ -31,7 +31,7 @@ impl StateMachine {
     pub fn lock_head(&self, namespace: &str, name: &str, waiters_max: usize) -> Option<LockView> {
         let key = LockKey::new(namespace, name);
         let lock = self.tables.locks.get(&key);
-        (lock.is_some() || self.tables.losses.contains_key(&key)).then(|| self.lock_view(&key, lock, waiters_max))
+        (lock.is_some() || self.tables.losses.of_lock(&key).is_some()).then(|| self.lock_view(&key, lock, waiters_max))
     }
 
     /// Who has a lock.
@@ -108,9 +108,9 @@ impl StateMachine {
             let current = grant.lock == lock;
             return if current { TokenView::Current { mode: grant.mode, left_ms } } else { TokenView::Foreign };
         }
-        match self.tables.losses_by_token.get(&token) {
-            Some(lost) if *lost != lock => TokenView::Foreign,
-            Some(lost) => TokenView::Past { loss: self.loss_view(lost) },
+        match self.tables.losses.of_token(token) {
+            Some((lost, _)) if *lost != lock => TokenView::Foreign,
+            Some((_, loss)) => TokenView::Past { loss: Some(self.loss_view(loss)) },
             None => TokenView::Past { loss: None },
         }
     }
@@ -188,13 +188,13 @@ impl StateMachine {
         self.tables.delays.get(lock).map_or(0, |delay| self.now().ms_until(delay.until.plus_ms(1)))
     }
 
-    fn loss_view(&self, lock: &LockKey) -> Option<LossView> {
-        self.tables.losses.get(lock).map(|loss| LossView {
+    fn loss_view(&self, loss: &Loss) -> LossView {
+        LossView {
             token: loss.token,
             reason: loss.reason,
             note: loss.note.as_deref().unwrap_or_default().to_owned(),
             ago_ms: loss.at.ms_until(self.now()),
-        })
+        }
     }
 
     fn lock_view(&self, key: &LockKey, lock: Option<&Lock>, waiters_max: usize) -> LockView {
@@ -206,7 +206,7 @@ impl StateMachine {
             waiters: lock.map_or_else(Vec::new, |lock| self.waiter_views(lock, waiters_max)),
             waiter_count: lock.map_or(0, Lock::waiters),
             delay_left_ms: self.delay_left_ms(key),
-            last_lost: self.loss_view(key),
+            last_lost: self.tables.losses.of_lock(key).map(|loss| self.loss_view(loss)),
         }
     }
 

@@ -155,7 +155,8 @@ mod tests {
             numbered(4, 9),
             numbered(5, 17),
             numbered(6, 9),
-            "[a-c]{1,9}".prop_map(|name| [&[7][..], name.as_bytes()].concat()),
+            numbered(7, 9),
+            "[a-c]{1,9}".prop_map(|name| [&[9][..], name.as_bytes()].concat()),
         ]
     }
 

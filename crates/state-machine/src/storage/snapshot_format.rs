@@ -19,7 +19,7 @@ use crate::{ClusterId, EntryId, StateHead, StateMachine, codec, decode_head};
 /// First bytes of every snapshot file.
 pub(super) const MAGIC: [u8; 8] = *b"LHSNAPSH";
 /// Version of this layout.
-pub(super) const VERSION: u8 = 1;
+pub(super) const VERSION: u8 = 2;
 /// Greatest length of a row's key, in bytes: its text came in a batch. A snapshot that announces more is damaged.
 pub const ROW_KEY_BYTES_MAX: usize = codec::BATCH_BYTES_MAX;
 /// Greatest length of a row's value, in bytes. A snapshot that announces more is damaged.

@@ -124,7 +124,7 @@ mod tests {
         let rows = machine.rows();
         let lost: Vec<_> = rows.iter().filter(|(key, _)| key[0] >= LOSS).collect();
         let [(loss, _), (end, ends)] = lost.as_slice() else { panic!("{lost:?}") };
-        assert_eq!((loss.as_slice(), end[0]), (b"\x07model\0a".as_slice(), LEASE_END));
+        assert_eq!((loss[0], end[0]), (LOSS, LEASE_END));
         assert_eq!(ended(ends), [session_id(0)]);
     }
 

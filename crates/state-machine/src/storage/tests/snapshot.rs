@@ -34,7 +34,7 @@ fn every_flipped_byte_and_every_cut_is_detected() {
             std::fs::write(&written.path, &bad).unwrap();
             let error = SnapshotFile::open(&written.path).unwrap_err();
             match at {
-                8 => assert!(matches!(error, SnapshotError::Version { supported: 1, .. }), "byte {at}: {error}"),
+                8 => assert!(matches!(error, SnapshotError::Version { supported: 2, .. }), "byte {at}: {error}"),
                 _ => assert!(matches!(error, SnapshotError::Damaged { .. }), "byte {at}: {error}"),
             }
             assert!(error.to_string().contains(written.path.to_str().unwrap()), "{error}");
@@ -114,10 +114,10 @@ fn a_snapshot_of_an_unknown_version_stops_the_search() {
     write_snapshot(dir.path(), 10, 1, &table(3, 1));
     let newer = write_snapshot(dir.path(), 20, 1, &table(3, 2));
     let mut bytes = std::fs::read(&newer.path).unwrap();
-    bytes[8] = 2;
+    bytes[8] = 3;
     std::fs::write(&newer.path, bytes).unwrap();
     let error = SnapshotFile::newest(dir.path()).unwrap_err();
-    assert!(matches!(error, SnapshotError::Version { found: 2, .. }), "{error}");
+    assert!(matches!(error, SnapshotError::Version { found: 3, .. }), "{error}");
     assert!(error.to_string().contains("Start the build that wrote it"), "{error}");
 }
 
