@@ -73,7 +73,7 @@ pub const DEADLOCK_SEARCH_MAX: usize = 100_000;
 /// Due items that an entry without commands removes; the leader ticks again while more are due.
 pub const EXPIRIES_PER_ENTRY_MAX: usize = 512;
 /// Due items that an entry with commands removes before it runs them: their callers wait for that.
-pub const EXPIRIES_BESIDE_COMMANDS_MAX: usize = 64;
+pub const EXPIRIES_BESIDE_COMMANDS_MAX: usize = 32;
 /// Client instances whose request ids are remembered. A full table refuses new instances, it never forgets.
 pub const INSTANCES_MAX: usize = 1_000_000;
 /// Request ids that are remembered: those that wait or hold, and tombstones. A full table refuses new ids.

@@ -2,9 +2,9 @@
 //!
 //! The sum covers a row as it was when it was last settled. The first change after that takes note of the row as it
 //! was; settling swaps the old hash for the new one, and keeps the encoded row for the checkpoint. A row that comes and goes in
-//! between costs nothing.
+//! between is forgotten at once.
 
-use std::collections::BTreeMap;
+use std::collections::btree_map::{BTreeMap, Entry};
 use std::hash::Hasher;
 
 use siphasher::sip128::{Hasher128, SipHasher13};
@@ -77,10 +77,15 @@ impl Changes {
         }
     }
 
-    fn remove(&mut self, key: &RowKey) {
+    /// Removes a row that is not in the checkpoint, and gives its hash in the sum.
+    fn remove_new(&mut self, key: &RowKey) -> Option<u128> {
+        fn removed<K: Ord>(entry: Entry<'_, K, Change>) -> Option<u128> {
+            let Entry::Occupied(change) = entry else { return None };
+            (!change.get().in_checkpoint).then(|| change.remove().counted)
+        }
         match key.number() {
-            Some((tag, number)) => drop(self.numbered[usize::from(tag)].remove(&number)),
-            None => drop(self.named.remove(key)),
+            Some((tag, number)) => removed(self.numbered[usize::from(tag)].entry(number)),
+            None => removed(self.named.entry(key.clone())),
         }
     }
 
@@ -122,7 +127,17 @@ impl Ledger {
         }
     }
 
-    /// Rows that changed since the last checkpoint, with those that came and went since.
+    /// Notes that a row goes; `before` as above.
+    pub(super) fn note_gone(&mut self, key: RowKey, before: impl FnOnce() -> Option<Vec<u8>>) {
+        // It came since the checkpoint: nothing is to be written of it.
+        if let Some(counted) = self.changes.remove_new(&key) {
+            self.sum = self.sum.wrapping_sub(counted);
+        } else {
+            self.note(key, before);
+        }
+    }
+
+    /// Rows that changed since the last checkpoint.
     pub(super) fn changed_rows(&self) -> usize {
         self.changes.len()
     }
@@ -130,15 +145,16 @@ impl Ledger {
     /// Brings the sum up to date.
     pub(super) fn settle(&mut self, value: impl Fn(&RowKey) -> Option<Vec<u8>>) -> u128 {
         for key in std::mem::take(&mut self.stale) {
-            let Some(change) = self.changes.get_mut(&key) else { continue };
+            // It went again, or is listed twice as it came again.
+            let Some(change) = self.changes.get_mut(&key).filter(|change| change.stale) else { continue };
             change.encoded = value(&key);
             let counted = change.encoded.as_ref().map_or(0, |value| row_hash(&key.to_bytes(), value));
             self.sum = self.sum.wrapping_sub(change.counted).wrapping_add(counted);
             change.counted = counted;
             change.stale = false;
-            // It came and went since the checkpoint: nothing is to be written of it.
-            if change.encoded.is_none() && !change.in_checkpoint {
-                self.changes.remove(&key);
+            // Nobody said that it went: it is one of several that share a row.
+            if change.encoded.is_none() {
+                self.changes.remove_new(&key);
             }
         }
         self.sum
@@ -178,7 +194,6 @@ impl TakenRows {
     /// `(key, value or gone)`, in key order.
     pub(super) fn into_rows(self) -> impl Iterator<Item = (Vec<u8>, Option<Vec<u8>>)> {
         let rows = self.0.into_sorted().into_iter();
-        // Settling left no row that came and went.
         rows.map(|(key, change)| (key.to_bytes(), change.encoded))
     }
 }

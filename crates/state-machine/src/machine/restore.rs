@@ -127,8 +127,8 @@ impl StateMachine {
         Taken { header: self.header_row(), rows, applied: self.applied() }
     }
 
-    /// Rows that changed since the last [`Self::take_changes`]: at least as many as that would give now beside the
-    /// header, as rows that came and went in between are among them. Costs nothing to ask.
+    /// Rows that changed since the last [`Self::take_changes`], without the header and without those that came and went in
+    /// between. Costs nothing to ask.
     #[must_use]
     pub fn changed_rows(&self) -> usize {
         self.tables.changed_rows()

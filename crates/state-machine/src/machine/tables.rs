@@ -2,7 +2,8 @@
 //!
 //! Every change of a stored row goes through a method here that tells the ledger how the row was, and keeps the indexes true.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::collections::btree_map::{BTreeMap, Entry};
 use std::sync::Arc;
 
 use super::deadlines::{Deadlines, Item};
@@ -159,7 +160,7 @@ impl Tables {
 
     pub(super) fn remove_lease(&mut self, id: LeaseId) -> Option<Lease> {
         let lease = self.leases.remove(&id)?;
-        self.ledger.note(RowKey::Lease(id), || Some(codec::encode(&lease)));
+        self.ledger.note_gone(RowKey::Lease(id), || Some(codec::encode(&lease)));
         self.deadlines.remove(lease.deadline, Item::lease(id));
         if lease.session.is_some()
             && let Some(namespace) = self.namespaces.get_mut(&lease.namespace)
@@ -197,12 +198,12 @@ impl Tables {
 
     pub(super) fn remove_grant(&mut self, token: FencingToken) -> Option<Grant> {
         let grant = self.grants.remove(&token)?;
-        self.ledger.note(RowKey::Grant(token), || Some(codec::encode(&grant)));
-        if let Some(lock) = self.locks.get_mut(&grant.lock) {
-            lock.holders.remove(token);
-            lock.let_go(grant.mode);
-            if lock.is_idle() {
-                self.locks.remove(&grant.lock);
+        self.ledger.note_gone(RowKey::Grant(token), || Some(codec::encode(&grant)));
+        if let Entry::Occupied(mut lock) = self.locks.entry(grant.lock.clone()) {
+            lock.get_mut().holders.remove(token);
+            lock.get_mut().let_go(grant.mode);
+            if lock.get().is_idle() {
+                lock.remove();
             }
         }
         if let Some(lease) = self.leases.get_mut(&grant.lease) {
@@ -223,8 +224,7 @@ impl Tables {
     }
 
     fn change_actor(&mut self, actor: Actor, change: impl FnOnce(&mut ActorUse)) {
-        let entry = self.actors.entry(actor);
-        if let std::collections::btree_map::Entry::Occupied(mut entry) = entry {
+        if let Entry::Occupied(mut entry) = self.actors.entry(actor) {
             change(entry.get_mut());
             if entry.get().grants == 0 && entry.get().waits.is_empty() {
                 entry.remove();
@@ -260,7 +260,7 @@ impl Tables {
 
     pub(super) fn remove_delay(&mut self, lock: &LockKey) {
         let Some(delay) = self.delays.remove(lock) else { return };
-        self.ledger.note(RowKey::Delay(lock.clone()), || Some(codec::encode(&delay)));
+        self.ledger.note_gone(RowKey::Delay(lock.clone()), || Some(codec::encode(&delay)));
         self.deadlines.remove(delay.until, Item::Delay(delay.number));
         self.delays_by_number.remove(&delay.number);
         self.lock_delays -= 1;
@@ -348,7 +348,7 @@ impl Tables {
 
     pub(super) fn remove_waiter(&mut self, id: WaiterId) -> Option<Waiter> {
         let waiter = self.waiters.remove(&id)?;
-        self.ledger.note(RowKey::Waiter(id), || Some(codec::encode(&waiter)));
+        self.ledger.note_gone(RowKey::Waiter(id), || Some(codec::encode(&waiter)));
         self.deadlines.remove(waiter.deadline, Item::Waiter(id));
         let claim = &waiter.claim;
         if let Some(actor) = self.actor_of(claim) {
@@ -405,7 +405,7 @@ impl Tables {
 
     pub(super) fn remove_request(&mut self, id: RequestId) {
         let Some(old) = self.requests.remove(&id) else { return };
-        self.ledger.note(RowKey::Request(id), || Some(codec::encode(&old)));
+        self.ledger.note_gone(RowKey::Request(id), || Some(codec::encode(&old)));
         if let Some(until) = old.forget_after() {
             self.deadlines.remove(until, Item::Request(id));
         }
@@ -419,7 +419,7 @@ impl Tables {
 
     pub(super) fn remove_instance(&mut self, client: u64) {
         if let Some(instance) = self.instances.remove(&client) {
-            self.ledger.note(RowKey::Instance(client), || Some(codec::encode(&instance)));
+            self.ledger.note_gone(RowKey::Instance(client), || Some(codec::encode(&instance)));
             self.deadlines.remove(instance.until, Item::Instance(client));
         }
     }
@@ -435,7 +435,7 @@ impl Tables {
 
     pub(super) fn remove_loss(&mut self, age: u64) {
         if let Some(old) = self.losses.remove(age) {
-            self.ledger.note(RowKey::Loss(age), || Some(codec::encode(&old)));
+            self.ledger.note_gone(RowKey::Loss(age), || Some(codec::encode(&old)));
         }
     }
 
