@@ -39,6 +39,9 @@ const TICK_INTERVAL: Duration = Duration::from_millis(250);
 /// Least pause of the proposer when there is nothing that it can propose.
 const MOMENT: Duration = Duration::from_millis(1);
 
+/// Without commands for so long, entries without them end what is due in greater pieces.
+const QUIET: Duration = Duration::from_millis(5);
+
 /// What became of one proposed command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Fate {
@@ -131,6 +134,8 @@ pub(crate) struct Proposer {
     leading: Option<LeaderStamp>,
     /// Real time of the last entry.
     last_entry: Duration,
+    /// Real time of the last entry that had commands.
+    last_commands: Duration,
     /// `Found` was proposed under this leader id.
     found_under: Option<LeaderStamp>,
     stop: CancellationToken,
@@ -153,6 +158,7 @@ impl Proposer {
             in_flight: Arc::default(),
             leading: None,
             last_entry: Duration::ZERO,
+            last_commands: Duration::ZERO,
             found_under: None,
             stop,
         };
@@ -250,7 +256,11 @@ impl Proposer {
         let deadline = self.shared.earliest_deadline()?;
         let real = self.shared.clock.monotonic();
         let idle = (self.last_entry + TICK_INTERVAL).saturating_sub(real);
-        let due = self.shared.leader_clock.lock().until_past(deadline, real)?;
+        let mut due = self.shared.leader_clock.lock().until_past(deadline, real)?;
+        // The last entry left some of what was due: as long as commands come, their entries end the rest, a little each.
+        if deadline < self.shared.now() {
+            due = (self.last_commands + QUIET).saturating_sub(real);
+        }
         // An entry that is on its way may take care of the deadline: ticks are not piled up.
         if due.is_zero() && self.in_flight.entries.load(Ordering::Acquire) > 0 {
             Some(idle)
@@ -297,6 +307,9 @@ impl Proposer {
             return Ok(false);
         };
         self.last_entry = real;
+        if !commands.is_empty() {
+            self.last_commands = real;
+        }
         failpoint!("propose::entry::before", pass);
         self.write(at, leader, &commands, replies).await?;
         failpoint!("propose::entry::after", pass);

@@ -4,6 +4,7 @@
 mod calls;
 mod cluster;
 mod divergence;
+mod expiry;
 mod identity;
 mod levels;
 mod peers;
