@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::Path;
 
 use leasehold_state_machine::storage::SnapshotFile;
-use leasehold_state_machine::{Batch, Command, LEVEL_MAX, LeaderStamp, Outcome, StateMachine, codec};
+use leasehold_state_machine::{Batch, Command, EntryId, LEVEL_MAX, LeaderStamp, Outcome, StateMachine, codec};
 use openraft::entry::EntryPayload;
 use serde::Serialize;
 
@@ -43,8 +43,8 @@ struct Line {
 }
 
 /// Writes every entry of the log, one JSON object a line, in index order, with its outcomes and the state hash after it,
-/// by replaying the log on the newest snapshot (or on nothing, when the log reaches back to the first entry). The node
-/// must not be running. Must be called within the async runtime; blocks.
+/// by replaying the log on the newest snapshot (or on nothing, when the log reaches back to the first entry). Where there is such
+/// a snapshot, the first line is about it: of kind `snapshot`, with the last entry that it includes. The node must not be running. Must be called within the async runtime; blocks.
 pub fn dump_log(data_dir: &Path, out: &mut dyn Write) -> Result<(), DumpError> {
     dump_log_on(&Media::files(), data_dir, out)
 }
@@ -69,6 +69,13 @@ pub fn dump_log_on(media: &Media, data_dir: &Path, out: &mut dyn Write) -> Resul
             snapshot.load().map_err(|error| failed(&error))?
         }
     };
+    let mut write = |line: &Line| -> Result<(), DumpError> {
+        serde_json::to_writer(&mut *out, line).map_err(|error| failed(&error))?;
+        out.write_all(b"\n").map_err(|error| failed(&error))
+    };
+    if let Some(last) = state.applied() {
+        write(&snapshot_line(&mut state, last))?;
+    }
     let committed = log.committed().map_or(0, |id| id.index);
     let (mut next, end) = (purged.map_or(0, |index| index + 1), log.last().map_or(0, |id| id.index + 1));
     while next < end {
@@ -78,12 +85,27 @@ pub fn dump_log_on(media: &Media, data_dir: &Path, out: &mut dyn Write) -> Resul
         }
         for entry in entries {
             next = entry.log_id.index + 1;
-            let line = line(&mut state, entry, committed)?;
-            serde_json::to_writer(&mut *out, &line).map_err(|error| failed(&error))?;
-            out.write_all(b"\n").map_err(|error| failed(&error))?;
+            write(&line(&mut state, entry, committed)?)?;
         }
     }
     Ok(())
+}
+
+/// What the replay begins with.
+fn snapshot_line(state: &mut StateMachine, last: EntryId) -> Line {
+    Line {
+        index: last.index,
+        term: last.leader.term,
+        leader: last.leader.node,
+        kind: "snapshot",
+        at: None,
+        stamped: None,
+        committed: true,
+        commands: Vec::new(),
+        outcomes: None,
+        now: Some(state.now().0),
+        hash: Some(format!("{:032x}", state.state_hash())),
+    }
 }
 
 fn line(state: &mut StateMachine, entry: Entry, committed: u64) -> Result<Line, DumpError> {

@@ -15,6 +15,8 @@ pub struct NodeLog {
     pub node: u64,
     /// In index order. The first ones may be missing: purged behind a snapshot. Logs of one cluster may share them.
     pub entries: Vec<Arc<Entry>>,
+    /// The snapshot that they follow, under the id of the last entry that it includes. None: they were replayed from nothing.
+    pub snapshot: Option<Entry>,
 }
 
 /// One entry.
@@ -60,6 +62,8 @@ pub enum Kind {
     Blank,
     /// Who is a member.
     Membership,
+    /// No entry: the snapshot that the replay begins with.
+    Snapshot,
 }
 
 fn null_is_nothing<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(from: D) -> Result<T, D::Error> {
@@ -88,22 +92,30 @@ impl NodeLog {
 
     /// The same. What the logs of other nodes have already is not kept twice: of a long run they would not fit into memory.
     pub fn read_beside(node: u64, from: impl BufRead, others: &[Self]) -> io::Result<Self> {
-        let mut entries = Vec::new();
+        let (mut entries, mut snapshot) = (Vec::new(), None);
         for line in from.lines() {
             let line = line?;
             let entry: Entry = serde_json::from_str(&line)
                 .map_err(|error| io::Error::other(format!("node {node}, `{line}`: {error}")))?;
-            if !entry.hash.is_empty() {
+            if entry.kind == Kind::Snapshot {
+                snapshot = Some(entry);
+            } else if !entry.hash.is_empty() {
                 let known = others.iter().filter_map(|log| log.at(entry.index)).find(|known| ***known == entry);
                 entries.push(known.cloned().unwrap_or_else(|| Arc::new(entry)));
             }
         }
-        Ok(Self { node, entries })
+        Ok(Self { node, entries, snapshot })
     }
 
     /// The committed entries.
     pub fn committed(&self) -> impl Iterator<Item = &Entry> {
         self.entries.iter().map(|entry| &**entry).filter(|entry| entry.committed)
+    }
+
+    /// What the node has come to, as far as that is known to be committed: after its last entry, or in a snapshot that no entry follows.
+    #[must_use]
+    pub fn end(&self) -> Option<&Entry> {
+        self.committed().last().into_iter().chain(&self.snapshot).max_by_key(|end| end.index)
     }
 
     /// The entry of this index.
@@ -216,6 +228,25 @@ mod tests {
             [log(1, &[line(1, true), line(2, true), line(3, false)]), log(2, &[line(1, false), line(2, false)])];
         NodeLog::share_commits(&mut logs);
         assert_eq!(logs.map(|log| log.committed().count()), [2, 2]);
+    }
+
+    /// Seen in chaos: two of three nodes had just written a snapshot at their last entry, and seemed to have come to nothing.
+    #[test]
+    fn a_node_has_come_to_its_snapshot_where_no_entry_follows() {
+        let line = |index: u64, kind: &str, hash: &str| {
+            format!(
+                r#"{{"index":{index},"term":1,"leader":1,"kind":"{kind}","committed":true,"outcomes":null,"now":0,"hash":{hash}}}"#
+            )
+        };
+        let log = |lines: &[String]| NodeLog::read(1, lines.join("\n").as_bytes()).unwrap();
+        let end = |log: &NodeLog| log.end().map(|end| (end.index, end.hash.clone()));
+        let mut lines = vec![line(8, "snapshot", "\"08\""), line(7, "blank", "null"), line(8, "blank", "null")];
+        let ended = log(&lines);
+        assert_eq!((ended.entries.len(), end(&ended)), (0, Some((8, "08".into()))));
+        lines.push(line(9, "blank", "\"09\""));
+        let ended = log(&lines);
+        assert_eq!((ended.entries.len(), end(&ended)), (1, Some((9, "09".into()))));
+        assert_eq!(end(&log(&[])), None);
     }
 
     #[test]

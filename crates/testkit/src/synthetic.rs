@@ -100,7 +100,7 @@ pub fn make(size: &Size) -> Made {
         now_us = end_us;
     }
     let World { records, entries, apply, hash, .. } = world;
-    let nodes = (1..=size.nodes).map(|node| NodeLog { node, entries: entries.clone() }).collect();
+    let nodes = (1..=size.nodes).map(|node| NodeLog { node, entries: entries.clone(), snapshot: None }).collect();
     let evidence = Evidence { history: History { records, faults: Vec::new() }, nodes, bounds: Bounds::default() };
     Made { evidence, apply, hash }
 }

@@ -34,7 +34,10 @@ async fn a_follower_that_missed_what_was_purged_is_brought_up_by_a_snapshot() {
     cluster.stop(away).await;
     let mut dump = Vec::new();
     debug::dump_log(&cluster.data_dir(away), &mut dump).unwrap();
-    let first: serde_json::Value = serde_json::from_slice(dump.split(|byte| *byte == b'\n').next().unwrap()).unwrap();
+    let mut lines =
+        dump.split(|byte| *byte == b'\n').map(|line| serde_json::from_slice::<serde_json::Value>(line).unwrap());
+    let (snapshot, first) = (lines.next().unwrap(), lines.next().unwrap());
+    assert!(snapshot["kind"] == "snapshot" && snapshot["hash"].is_string(), "{snapshot}");
     assert!(first["index"].as_u64().unwrap() > 100, "its log begins at {}", first["index"]);
     // And it stands on its own feet: restarted, it still has all of it.
     cluster.restart(away).await;

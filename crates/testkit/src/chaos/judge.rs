@@ -195,7 +195,7 @@ fn outage(done: &Done) -> history::Fault {
 /// How nodes ended up, by what their logs say last.
 fn add_logs(ends: &mut BTreeMap<u64, NodeEnd>, nodes: &[NodeLog]) {
     for log in nodes {
-        let last = log.committed().last();
+        let last = log.end();
         let end = ends.entry(log.node).or_default();
         end.applied = last.map_or(0, |entry| entry.index);
         end.hash = last.map(|entry| entry.hash.clone());

@@ -233,7 +233,7 @@ impl Fixture {
     /// The entries so far are the log of this node; the next call begins another one's.
     pub(super) fn node(mut self, node: u64) -> Self {
         let entries = std::mem::take(&mut self.entries).into_iter().map(Into::into).collect();
-        self.evidence.nodes.push(NodeLog { node, entries });
+        self.evidence.nodes.push(NodeLog { node, entries, snapshot: None });
         self
     }
 
