@@ -41,13 +41,10 @@ fn requests(data: &[u8]) -> bool {
         match checked(&machine, asked) {
             Ok(Some(operation)) => {
                 let text = format!("{operation:?}");
-                let converts = matches!(&operation, Operation::Acquire(acquire) if matches!(acquire.lease, LeaseRequest::Convert { .. }));
+                let told_by_tables = told_by_tables(&operation);
                 let outcome = apply(&mut machine, operation);
                 let malformed = match &outcome {
-                    // These two must fit the grant, which only the tables know.
-                    Outcome::Refused(Refusal::Invalid { field, .. }) => {
-                        !(converts && ["locks[0].mode", "actor"].contains(&field.as_str()))
-                    }
+                    Outcome::Refused(Refusal::Invalid { field, .. }) => !told_by_tables.contains(&field.as_str()),
                     _ => false,
                 };
                 assert!(!malformed, "{text} passed the checks, but comes to {outcome:?}");
@@ -60,6 +57,16 @@ fn requests(data: &[u8]) -> bool {
         }
     }
     understood
+}
+
+/// Fields that must fit what is there already, which only the tables know: the grant of a convert, the namespace of a session.
+fn told_by_tables(operation: &Operation) -> &'static [&'static str] {
+    let Operation::Acquire(acquire) = operation else { return &[] };
+    match acquire.lease {
+        LeaseRequest::Own { .. } => &[],
+        LeaseRequest::Session { .. } => &["session"],
+        LeaseRequest::Convert { .. } => &["locks[0].mode", "actor"],
+    }
 }
 
 fn apply(machine: &mut StateMachine, operation: Operation) -> Outcome {
