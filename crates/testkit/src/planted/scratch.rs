@@ -14,7 +14,7 @@ const SETTINGS: &str = ".cargo";
 const COPIED: [&str; 9] =
     ["Cargo.toml", "Cargo.lock", SETTINGS, "clippy.toml", "crates", "deploy", "docs", "proto", "tests"];
 /// Folders that may lie in there and are no sources.
-const LEFT: [&str; 4] = ["target", "node_modules", "corpus", ".git"];
+const LEFT: [&str; 3] = ["target", "node_modules", ".git"];
 
 /// Sources to plant bugs in. Cargo looks at the times of files, so a file is written only where it differs: then only what depends on
 /// it is built anew.
