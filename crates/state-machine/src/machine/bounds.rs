@@ -38,8 +38,7 @@ impl Default for Bounds {
 
 impl Bounds {
     /// Due items that an entry removes, with so many commands.
-    #[must_use]
-    pub fn expiries_max(&self, commands: usize) -> usize {
+    pub(super) fn expiries_max(&self, commands: usize) -> usize {
         match commands {
             0 => self.expiries_per_entry_max,
             _ => self.expiries_per_entry_max.min(self.expiries_beside_commands_max),

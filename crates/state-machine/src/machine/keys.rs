@@ -84,8 +84,8 @@ pub(super) enum RowKey {
 /// Key of the header row: before all others.
 pub const HEADER_KEY: &[u8] = &[0];
 
-/// Rows whose numbers differ in so many low bits only belong together.
-const GROUP_BITS: u32 = 4;
+/// Rows of a group, at most: their numbers differ in the low bits only.
+pub(crate) const GROUP_ROWS: u8 = 16;
 
 /// The group that a row's key belongs to, which sorts as its rows do among others, and the row's place in it. None: the row stands alone.
 ///
@@ -99,7 +99,7 @@ pub(crate) fn row_group(key: &[u8]) -> Option<(Vec<u8>, u8)> {
     };
     let mut group = key.to_vec();
     let last = group.last_mut().filter(|_| key.len() == length)?;
-    let place = *last & ((1 << GROUP_BITS) - 1);
+    let place = *last % GROUP_ROWS;
     *last -= place;
     Some((group, place))
 }

@@ -174,9 +174,9 @@ impl Ledger {
         })
     }
 
-    /// Brings the sum up to date and empties the list of changes.
-    pub(super) fn take(&mut self, value: impl Fn(&RowKey) -> Option<Vec<u8>>) -> TakenRows {
-        self.settle(value);
+    /// Empties the list of changes, which was just settled.
+    pub(super) fn take(&mut self) -> TakenRows {
+        assert!(self.stale.is_empty(), "all rows are settled");
         TakenRows(std::mem::take(&mut self.changes))
     }
 

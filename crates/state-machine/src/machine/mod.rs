@@ -42,7 +42,7 @@ use std::collections::BTreeSet;
 pub use bounds::Bounds;
 pub use keys::HEADER_KEY;
 use keys::LockKey;
-pub(crate) use keys::row_group;
+pub(crate) use keys::{GROUP_ROWS, row_group};
 pub(crate) use restore::RowsCheck;
 pub use restore::{RestoreError, StateHead, Taken, decode_head};
 use tables::Tables;

@@ -491,10 +491,8 @@ impl Tables {
 
     /// Rows that changed since the last call, without the header.
     pub(super) fn take_rows(&mut self) -> TakenRows {
-        let mut ledger = std::mem::take(&mut self.ledger);
-        let rows = ledger.take(|key| self.encoded(key));
-        self.ledger = ledger;
-        rows
+        self.settle();
+        self.ledger.take()
     }
 
     /// See [`Ledger::changed_rows`].

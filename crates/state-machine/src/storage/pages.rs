@@ -3,7 +3,7 @@
 //! sled does about as much for a small value as for one of a page's size, and leases that end together, or were granted together, are
 //! neighbours: a page takes one step where its rows took one each.
 
-use crate::row_group;
+use crate::{GROUP_ROWS, row_group};
 
 /// Rows of one group, by their place in it.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -53,10 +53,11 @@ impl Page {
 
     /// Its rows in key order, `key` being that of the page. None when a row does not belong there.
     pub(super) fn into_rows(self, key: &[u8]) -> Option<Vec<(Vec<u8>, Vec<u8>)>> {
+        let (_, 0) = Page::of(key)? else { return None };
         let row = |(place, value): (u8, Vec<u8>)| {
             let mut row_key = key.to_vec();
-            *row_key.last_mut()? |= place;
-            (Page::of(&row_key)? == (key.to_vec(), place)).then_some((row_key, value))
+            *row_key.last_mut().filter(|_| place < GROUP_ROWS)? += place;
+            Some((row_key, value))
         };
         self.0.into_iter().map(row).collect()
     }
@@ -137,6 +138,8 @@ mod tests {
         let key = [3, 0, 0, 0, 0, 0, 0, 0, 0x40];
         assert!(Page(vec![(15, vec![])]).into_rows(&key).is_some());
         assert_eq!(Page(vec![(16, vec![])]).into_rows(&key), None, "that is the next page's");
+        let within = [3, 0, 0, 0, 0, 0, 0, 0, 0x41];
+        assert_eq!(Page(vec![(0, vec![])]).into_rows(&within), None, "no page lies there");
     }
 
     /// Keys as the tables have them: some of a few groups, some that stand alone.

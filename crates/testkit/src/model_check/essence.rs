@@ -123,8 +123,9 @@ mod tests {
         send(&run, &mut machine, 0, Operation::CloseLease(CloseLease { lease: session_id(0) }));
         let rows = machine.rows();
         let lost: Vec<_> = rows.iter().filter(|(key, _)| key[0] >= LOSS).collect();
-        let [(loss, _), (end, ends)] = lost.as_slice() else { panic!("{lost:?}") };
-        assert_eq!((loss[0], end[0]), (LOSS, LEASE_END));
+        let [(loss, of), (end, ends)] = lost.as_slice() else { panic!("{lost:?}") };
+        assert_eq!((loss.as_slice(), end[0]), (b"\x07\0\0\0\0\0\0\0\x01".as_slice(), LEASE_END));
+        assert!(of.windows(7).any(|text| text == b"model\0a"), "{of:?}");
         assert_eq!(ended(ends), [session_id(0)]);
     }
 
